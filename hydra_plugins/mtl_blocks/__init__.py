@@ -1,0 +1,77 @@
+"""Hydra sweeper `mtl_blocks`: a study as several Cartesian products, the blocks.
+
+Single-task baselines beside multi-task runs are no Cartesian product, two blocks are:
+
+    hydra:
+      sweeper:
+        blocks:
+          - - weighting=sum,dwa
+            - seed=range(0,5)
+          - - weighting=sum
+            - tasks=${each:${tasks}}
+            - seed=range(0,5)
+
+Without `blocks` it is Hydra's basic sweeper. What the command line says holds for every block and replaces the block's
+own value of that key (`seed=7` runs every block with seed 7). A job that two blocks name runs once.
+"""
+
+# No `from __future__ import annotations` here: Hydra executes a plugin before it enters sys.modules, where a dataclass
+# would look up its string annotations.
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+from omegaconf import OmegaConf
+
+
+def each(names: Sequence[Any]) -> str:
+    """The sweep over one-item lists, `[age],[sick]`: with `tasks=` before it, a single-task run per task."""
+    return ",".join(f"[{name}]" for name in names)
+
+
+OmegaConf.register_new_resolver("each", each, replace=True)
+
+
+@dataclass
+class BlockSweeperConf(BasicSweeperConf):
+    _target_: str = "hydra_plugins.mtl_blocks.BlockSweeper"
+    blocks: list[list[str]] | None = None
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="mtl_blocks", node=BlockSweeperConf, provider="mtl")
+
+
+class BlockSweeper(BasicSweeper):
+    """The basic sweeper, run over several blocks of overrides one after the other."""
+
+    def __init__(self, blocks: Sequence[Sequence[str]] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.blocks = list(blocks or [[]])
+
+    def split_arguments(  # type: ignore[override]  # static in Hydra, which calls it on the instance
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        """The batches of jobs, each job a list of overrides; sets MTL_STUDY_SIZE to the number of jobs."""
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(self.hydra_context.config_loader)
+        if any(override.key_or_group == "sweep" and override.is_sweep_override() for override in overrides):
+            raise ValueError("sweep takes one name; give each sweep its own command")
+        jobs: dict[frozenset[str], list[str]] = {}
+        for number, block in enumerate(self.blocks, start=1):
+            try:
+                parsed = parser.parse_overrides(list(block))
+            except OverrideParseException as error:
+                raise ValueError(
+                    f"block {number} of hydra.sweeper.blocks: '{error.override}' is no override; "
+                    "write one `key=value` per line (a comma separates choices)"
+                ) from error
+            for job in BasicSweeper.split_arguments([*parsed, *overrides], None)[0]:
+                jobs.setdefault(frozenset(job), job)
+        os.environ["MTL_STUDY_SIZE"] = str(len(jobs))
+        return list(self.split_overrides_to_chunks(list(jobs.values()), max_batch_size))

@@ -1,0 +1,3 @@
+"""Loss-weighting ablations in multi-task learning."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,128 @@
+"""From a resolved config to the objects of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mtl.config import bind
+from mtl.data.loader import Augment, Loader
+from mtl.data.noise import LabelNoise
+from mtl.data.pack import Field, Pack, pack
+from mtl.data.split import split
+from mtl.display import progress_bar
+from mtl.environment import choose_device
+from mtl.model import HydraNet, build_model
+from mtl.optim import Schedule, build_optimizer
+from mtl.tasks import Task, build_tasks
+from mtl.weighting.base import Weighting
+
+_EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What can be built, and can be wrong, before any data are read."""
+
+    device: torch.device
+    tasks: list[Task]
+    weighting: Weighting
+    model: HydraNet
+    noise: LabelNoise
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """Batches of the three parts, and the labels [N, K] of the trained tasks that they give."""
+
+    train: Loader
+    val: Loader
+    test: Loader
+    labels: Tensor
+
+
+def build_parts(config: Mapping[str, Any]) -> Parts:
+    """Device, tasks, weighting and network, each module under its own seed.
+
+    Raises:
+        ValueError: a value that one of them refuses.
+    """
+    device = choose_device(config["train"]["device"])
+    data, head = config["data"], dict(config["head"])
+    tasks = build_tasks(config["tasks"], data["tasks"], config["age_target"], head.pop("binary_outputs"))
+    noise = LabelNoise.build(tasks, data["noise"], data["noise_mode"], data["missing_rate"])
+    weighting: Weighting = bind(config["weighting"]["method"])(tasks)
+    model = build_model(tasks, bind(config["backbone"]), bind(head), config["seed"])
+    return Parts(device, tasks, weighting.to(device), model.to(device), noise)
+
+
+def load_data(config: Mapping[str, Any]) -> Pack:
+    """The packed pictures, drawn first where the data set is drawn.
+
+    Raises:
+        ValueError: no root, or nothing usable in it.
+    """
+    data, name = config["data"], config["names"]["data"]
+    cache, root = Path(data["cache"]).expanduser(), data["root"]
+    if data["draw"] and root is None:
+        numbers = [str(value) for key, value in data["draw"].items() if key != "_target_"]
+        with progress_bar(f"drawing {name}") as progress:
+            root = bind(data["draw"])(cache / "-".join([name, *numbers]), progress=progress)
+    if root is None:
+        raise ValueError(f"data={name} needs data.root=PATH, the folder or the archive of its pictures.")
+    fields = [
+        Field(task, spec["low"], spec["high"]) if "low" in spec else Field(task, 0, len(spec["classes"]) - 1)
+        for task, spec in data["tasks"].items()
+    ]
+    with progress_bar("packing pictures") as progress:
+        return pack(
+            Path(root).expanduser(),
+            fields,
+            data["image_size"],
+            cache,
+            partial_labels=data["partial_labels"],
+            near_duplicates=data["near_duplicates"],
+            workers=data["workers"],
+            progress=progress,
+        )
+
+
+def build_loaders(config: Mapping[str, Any], parts: Parts, data: Pack) -> Loaders:
+    """Loaders of the three parts.
+
+    Raises:
+        ValueError: a part without pictures.
+    """
+    options = config["data"]
+    columns = [list(options["tasks"]).index(task.name) for task in parts.tasks]
+    labels = torch.from_numpy(data.labels[:, columns].copy())
+    indices = split(data.split_names, options["split_seed"])
+    for part, members in indices.items():
+        if not len(members):
+            raise ValueError(f"data: the {part} part has none of the {len(data.names)} pictures; give more pictures.")
+    train = indices["train"]
+    labels[train] = parts.noise.plant(labels[train], [data.names[i] for i in train], parts.tasks)
+    batch = config["train"]["batch_size"]
+    if batch > len(train):
+        print(f"train.batch_size={batch} is more than the {len(train)} training pictures: batches of {len(train)}.")
+    loader = partial(Loader, data.images, labels, tasks=parts.tasks, device=parts.device)
+    augment = Augment(**options["augment"])
+    return Loaders(
+        train=loader(train, batch_size=batch, seed=config["seed"], augment=augment, noise=parts.noise),
+        val=loader(indices["val"], batch_size=_EVALUATION_BATCH),
+        test=loader(indices["test"], batch_size=_EVALUATION_BATCH),
+        labels=labels,
+    )
+
+
+def build_optimization(config: Mapping[str, Any], parts: Parts, num_steps: int) -> tuple[Optimizer, Schedule]:
+    """Optimizer and the schedule of its network group over `num_steps`."""
+    optimizer = build_optimizer(bind(config["optimizer"]), parts.model, parts.weighting, config["control"]["lr"])
+    return optimizer, Schedule(optimizer, num_steps, **config["schedule"])

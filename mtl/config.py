@@ -1,0 +1,184 @@
+"""The one door for configs: from overrides, or from Hydra's app, to a plain, resolved and checked dictionary."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from mtl.identity import flatten
+
+CONF = Path(__file__).parents[1] / "conf"
+_GROUPS = ("data", "backbone", "head", "age_target", "weighting", "optimizer", "schedule", "train", "logger")
+
+# key -> (type, smallest, largest, what else is allowed); None without bounds
+_RULES: dict[str, tuple[type, float | None, float | None, tuple[Any, ...]]] = {
+    "seed": (int, 0, 2**31 - 1, ()),
+    "study": (str, None, None, ()),
+    "runs_dir": (str, None, None, ()),
+    "data.image_size": (int, 16, 1024, ()),
+    "data.split_seed": (int, 0, None, ()),
+    "data.workers": (int, 1, None, (None,)),
+    "data.augment.shift": (int, 0, 15, ()),
+    "data.augment.flip": (bool, None, None, ()),
+    "data.near_duplicates": (bool, None, None, ()),
+    "train.epochs": (int, 1, None, ()),
+    "train.batch_size": (int, 2, None, ()),
+    "train.threads": (int, 1, 1024, (None,)),
+    "train.amp": (bool, None, None, ()),
+    "train.clip": (float, 1e-12, None, (None,)),
+    "optimizer.lr": (float, 1e-12, 1e6, ()),
+    "optimizer.weight_decay": (float, 0, 1e6, ()),
+    "control.lr": (float, 1e-12, 1e6, ()),
+}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "train.keep": ("best", "last", "none"),
+    "data.partial_labels": ("skip", "mask"),
+    "logger.wandb.mode": ("offline", "online", "disabled"),
+}
+
+
+def compose(overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The config of `python run.py <overrides>`, resolved and checked, for notebooks, tests and tools.
+
+    Raises:
+        ValueError: an override that does not fit, in one sentence.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
+            return resolve(config, config.hydra.runtime.choices)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(explain(error)) from error
+
+
+def resolve(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
+    """A plain dictionary of `config` without interpolations, with the chosen option of each group under `names`.
+
+    Raises:
+        ValueError: a value of the wrong type or out of range.
+    """
+    own = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
+    container = OmegaConf.create(own)
+    plain = OmegaConf.to_container(container, resolve=True, throw_on_missing=True)
+    assert isinstance(plain, dict)
+    names = {"names": {group: choices[group] for group in _GROUPS}}
+    resolved = {str(key): value for key, value in (plain | names).items()}
+    check(resolved)
+    return resolved
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Refuse values that no run can have, before anything is built or written.
+
+    Raises:
+        ValueError: the first such value, in one sentence.
+    """
+    flat = flatten(config)
+    for key, (kind, low, high, others) in _RULES.items():
+        value = flat.get(key)
+        if key in flat and not (any(value is other for other in others) or _fits(value, kind, low, high)):
+            word = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}[kind]
+            bounds = [f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else ""]
+            rule = " and ".join(bound for bound in bounds if bound)
+            raise ValueError(f"{key}={value}: expected {word}{' of ' + rule if rule else ''}.")
+    for key, options in _CHOICES.items():
+        if flat[key] not in options:
+            raise ValueError(f"{key}={flat[key]}: expected one of {', '.join(options)}.")
+    tasks, valid = config["tasks"], list(config["data"]["tasks"])
+    if not isinstance(tasks, list) or not tasks:
+        raise ValueError(f"tasks={tasks}: expected a list of some of {', '.join(valid)}, for example tasks=[{valid[0]}].")
+    for name in tasks:
+        if name not in valid:
+            raise ValueError(f"tasks: data={config['names']['data']} has no task '{name}'; it has {', '.join(valid)}.")
+    if "/" in config["study"] or config["study"] in (".", "..", ""):
+        raise ValueError(f"study={config['study']}: expected a plain folder name; runs_dir=PATH says where it lies.")
+
+
+def _fits(value: Any, kind: type, low: float | None, high: float | None) -> bool:
+    if kind in (bool, str):
+        return isinstance(value, kind)
+    kinds = (int, float) if kind is float else (int,)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        return False
+    return (low is None or value >= low) and (high is None or value <= high) and value == value
+
+
+def bind(node: Mapping[str, Any]) -> partial[Any]:
+    """The class or function named by `_target_`, with the other keys of `node` bound to it.
+
+    Raises:
+        ValueError: there is no such class or function, or it does not take such a key.
+    """
+    try:
+        arguments = instantiate({key: value for key, value in node.items() if key != "_target_"}, _convert_="all")
+        target = get_object(node["_target_"])
+        inspect.signature(target).bind_partial(**arguments)
+    except (HydraException, TypeError) as error:
+        raise ValueError(f"{node['_target_']}: {_first_line(error.__cause__ or error)}.") from error
+    return partial(target, **arguments)
+
+
+def explain(error: Exception) -> str:
+    """One sentence for a Hydra or OmegaConf error that a user's override caused."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        options = sorted(option for option in error.options if not option.startswith("_"))
+        return f"{group}={name}: there is no such {group}; {_suggest(name, options)}expected one of {', '.join(options)}."
+    cause = error.__cause__
+    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
+        parent, _, key = cause.full_key.rpartition(".")
+        node = OmegaConf.select(cause.parent_node._get_root(), parent) if parent and cause.parent_node else cause.parent_node
+        options = sorted(str(option) for option in node if option != "hydra") if isinstance(node, DictConfig) else []
+        hint = f"{_suggest(key, options)}{parent or 'the config'} has {', '.join(options)}"
+        extra = ""
+        if parent.startswith("weighting"):
+            extra = "; beside several weightings write weighting.method.KEY=choice(VALUE), which is read for each of them"
+        return f"{cause.full_key}: there is no such key; {hint}{extra}."
+    return f"{_first_line(error)}."
+
+
+def _suggest(name: str, options: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, options, 1)
+    return f"did you mean {close[0]}? " if close else ""
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Inside, a user's mistake becomes one sentence and exit code 2, Ctrl-C exit code 130; other errors pass."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted: the same command again goes on from here.", 130))
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(_say(explain(error)))
+    except OSError as error:
+        reason = error.strerror or error
+        sys.exit(_say(f"{error.filename or 'a file'}: {reason}; check the path, its rights and the free space."))
+    except ValueError as error:
+        if type(error) is not ValueError:  # a library's own kind (Unicode, JSON) is no sentence of ours
+            raise
+        sys.exit(_say(str(error)))
+
+
+def _say(sentence: str, code: int = 2) -> int:
+    print(sentence, file=sys.stderr)
+    return code

@@ -1,0 +1,1 @@
+"""From picture files to arrays: list, decode and pack once, find near-duplicates, split."""

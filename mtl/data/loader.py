@@ -1,0 +1,92 @@
+"""Batches of one part of a packed data set: gather by index, move to the device, augment there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtl.data.augment import flip_and_shift, normalise
+from mtl.data.batch import Batch
+from mtl.data.noise import LabelNoise
+from mtl.tasks import Task
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of training pictures."""
+
+    flip: bool
+    shift: int  # pixels
+
+
+class Loader:
+    """Batches of the pictures `indices`; in random order, augmented and without a partial last batch if training.
+
+    The order and the augmentation of an epoch depend on (seed, epoch) alone: every method of a study sees the same
+    batches, whatever it draws itself, and a resumed run continues with the batches it would have seen.
+
+    Args:
+        images: uint8 [N, S, S, 3], a memory map of the whole set.
+        labels: float32 [N, K] on the CPU, NaN where missing, columns in the order of `tasks`.
+        indices: int64 [M], positions in `images`.
+        augment: given for training, None for evaluation.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: Tensor,
+        indices: np.ndarray,
+        tasks: Sequence[Task],
+        batch_size: int,
+        device: torch.device,
+        *,
+        seed: int = 0,
+        augment: Augment | None = None,
+        noise: LabelNoise | None = None,
+    ) -> None:
+        self._images, self._labels = images, labels
+        self.indices = torch.from_numpy(np.asarray(indices))
+        self._tasks, self._device, self._seed = list(tasks), device, seed
+        self._augment, self._noise = augment, noise
+        self.batch_size = min(batch_size, len(indices)) if augment else batch_size
+
+    def __len__(self) -> int:
+        if self._augment:
+            # BatchNorm fails on a last batch of one picture, and a small one is noisy.
+            return len(self.indices) // self.batch_size
+        return -(-len(self.indices) // self.batch_size)
+
+    def epoch(self, epoch: int = 0) -> Iterator[Batch]:
+        """The batches of `epoch`."""
+        generator = torch.Generator().manual_seed(_seed(self._seed, epoch))
+        indices = self.indices
+        if self._augment:
+            indices = indices[torch.randperm(len(indices), generator=generator)]
+        for number in range(len(self)):
+            yield self._batch(indices[number * self.batch_size : (number + 1) * self.batch_size], generator)
+
+    def _batch(self, indices: Tensor, generator: torch.Generator) -> Batch:
+        pictures = torch.from_numpy(self._images[indices.numpy()]).to(self._device)
+        labels = self._labels[indices]
+        if self._augment:
+            pictures = flip_and_shift(pictures, self._augment.flip, self._augment.shift, generator)
+            if self._noise:
+                labels = self._noise.visit(labels, self._tasks, generator)
+        masks = ~labels.isnan()
+        return Batch(
+            images=normalise(pictures),
+            targets=torch.where(masks, labels, 1.0).to(self._device),
+            masks=masks.to(self._device),
+            active=masks.any(0).tolist(),
+            indices=indices,
+        )
+
+
+def _seed(seed: int, epoch: int) -> int:
+    return int(hashlib.sha256(f"{seed}:batches:{epoch}".encode()).hexdigest()[:15], 16)

@@ -1,0 +1,250 @@
+"""What a run shows while it works: a live bar and a row per epoch on a terminal, the same rows as plain text elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+#: Title of a group of columns, and (label, history key) of each column.
+Group = tuple[str, list[tuple[str, str]]]
+
+HEADER_EVERY = 40  # rows
+PLAIN_EVERY = 10.0  # seconds
+
+
+class Display:
+    """Progress of one run, to be used as a context.
+
+    Args:
+        run: Name of the run.
+        epochs: Epochs of the whole run.
+        steps: Steps of one epoch.
+        start_epoch: Epochs that an earlier process has done.
+    """
+
+    def __init__(self, run: str, epochs: int, steps: int, start_epoch: int = 0) -> None:
+        self.epochs, self.steps = epochs, steps
+        job = os.environ.get("MTL_STUDY_JOB", "")
+        self._title = f"{run}  job {job}" if job else run
+        self._prefix = f"job {job}  " if job else ""
+        self._groups: list[Group] = []
+        self._num_rows = 0
+        self._screen = Screen(epochs * steps, start_epoch * steps)
+        self._name_epoch(start_epoch)
+
+    def __enter__(self) -> Display:
+        self._screen.open()
+        self._screen.line(self._title, "bold")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._screen.close()
+
+    def step(self) -> None:
+        """Count a training step."""
+        self._screen.done += 1
+
+    def epoch(self, row: Mapping[str, Any], seconds: float) -> None:
+        """Print the row of a finished epoch (a history row; its `epoch` counts from 0)."""
+        finished = int(row["epoch"]) + 1
+        self._screen.done = finished * self.steps
+        if self._num_rows % HEADER_EVERY == 0:
+            self._groups = fit(groups(row, left=not self._screen.terminal), self._screen.width())
+            for heading in headings(self._groups):
+                self._screen.line(heading, "dim")
+        self._num_rows += 1
+        shown = {"epoch": f"{finished}/{self.epochs}", "seconds": f"{seconds:.1f}", "left": self._screen.left()}
+        self._screen.line(aligned(self._groups, {**row, **shown}))
+        self._name_epoch(finished)
+
+    def note(self, text: str) -> None:
+        """Print a remark."""
+        self._screen.line(text, "yellow", wrap=True)
+
+    def _name_epoch(self, finished: int) -> None:
+        self._screen.label = f"{self._prefix}epoch {min(finished + 1, self.epochs)}/{self.epochs}"
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A function (done, total) that shows how far a long preparation is; nothing is shown if it is never called."""
+    screen = Screen(0)
+    screen.label = title
+    started = spoken = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal spoken
+        if not screen.total:
+            screen.total = total
+            screen.open()
+        screen.done = done
+        if not screen.terminal and time.monotonic() - spoken >= PLAIN_EVERY:
+            spoken = time.monotonic()
+            screen.line(f"{title}: {done:,} of {total:,}, {screen.left()} left")
+
+    try:
+        yield show
+    finally:
+        screen.close()
+    if screen.total:
+        screen.line(f"{title}: {screen.done:,} in {time.monotonic() - started:.1f} s")
+
+
+class Screen:
+    """Lines for good, above a bar of `total` steps where the output is a terminal.
+
+    A step only has to raise `done`: a thread of its own draws the bar, four times a second.
+    """
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total, self.done, self.label = total, done, ""
+        self._first, self._since = done, time.monotonic()
+        self._output = Output(sys.stdout)
+        self._live: Live | None = None
+        self.terminal = self._output.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+    def open(self) -> None:
+        """Show the bar from now on."""
+        self._since = time.monotonic()
+        if self.terminal:
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=self._output, force_terminal=True, highlight=False)  # type: ignore[arg-type]
+            # What goes to stderr is shown above the bar, unless the user sent it elsewhere.
+            self._live = Live(
+                self, console=console, refresh_per_second=4, transient=True, redirect_stderr=sys.stderr.isatty()
+            )
+            self._live.start()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def width(self) -> int | None:
+        """Columns of the terminal; None where a line may have any length."""
+        return None if self._live is None else self._live.console.width
+
+    def line(self, text: str, style: str = "", wrap: bool = False) -> None:
+        """Print a line, which is cut at the width of the terminal unless it may `wrap`."""
+        if self._live is None:
+            self._output.write(text.rstrip() + "\n")
+            self._output.flush()
+        else:
+            self._live.console.print(
+                text, style=style, markup=False, emoji=False, no_wrap=not wrap, overflow="fold" if wrap else "ellipsis"
+            )
+
+    def left(self) -> str:
+        """Time left at the mean pace so far; empty while there is no pace."""
+        if self.done <= self._first:
+            return ""
+        pace = (time.monotonic() - self._since) / (self.done - self._first)
+        return clock(pace * max(self.total - self.done, 0))
+
+    def __rich__(self) -> Table:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        grid.add_column(no_wrap=True, overflow="ellipsis")
+        grid.add_column(ratio=1)
+        grid.add_column(no_wrap=True, justify="right")
+        grid.add_column(no_wrap=True, justify="right", style="dim")
+        left = self.left()
+        grid.add_row(
+            self.label,
+            ProgressBar(total=self.total, completed=self.done),
+            f"{100 * self.done // max(self.total, 1)} %",
+            f"{left} left" if left else "",
+        )
+        return grid
+
+
+class Output:
+    """The standard output; when its reader leaves (`| head`, a lost connection), the output ends and not the run."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self.encoding = stream.encoding or "utf-8"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Characters written; those that the encoding lacks become `?`."""
+        known = text.encode(self.encoding, "replace").decode(self.encoding)
+        return self._try(lambda: self._stream.write(known))
+
+    def flush(self) -> None:
+        """Pass on what is buffered."""
+        self._try(self._stream.flush)
+
+    def _try(self, action: Callable[[], int | None]) -> int:
+        try:
+            return action() or 0
+        except OSError:
+            # The descriptor itself is replaced, so that print() and the flush at exit find it open too.
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
+            return 0
+
+
+def groups(row: Mapping[str, Any], left: bool) -> list[Group]:
+    """The columns for a history row; of a task's validation metrics the first, which is the one the score uses."""
+    tasks = [key.removeprefix("train/loss/") for key in row if key.startswith("train/loss/")]
+    metrics = {task: next((key for key in row if key.startswith(f"val/{task}/")), "") for task in tasks}
+    last = [("score", "val/score"), ("s", "seconds")]
+    return [
+        ("", [("epoch", "epoch")]),
+        ("loss", [(task, f"train/loss/{task}") for task in tasks]),
+        ("weight", [(task, f"weight/{task}") for task in tasks]),
+        ("val", [(f"{task} {key.rpartition('/')[2][:3]}", key) for task, key in metrics.items() if key]),
+        ("", [*last, ("left", "left")] if left else last),
+    ]
+
+
+def fit(found: list[Group], width: int | None) -> list[Group]:
+    """The groups without those that a line of `width` has no room for."""
+    for title in ("val", "loss", "weight"):
+        if width is not None and len(headings(found)[1]) > width:
+            found = [group for group in found if group[0] != title]
+    return found
+
+
+def headings(found: list[Group]) -> tuple[str, str]:
+    """The line of group titles and the line of column labels."""
+    labels = [" ".join(aligned_cell(label, label, key) for label, key in columns) for _, columns in found]
+    titles = [f" {title} ".center(len(text), "-") if title else " " * len(text) for (title, _), text in zip(found, labels, strict=True)]
+    return "   ".join(titles), "   ".join(labels)
+
+
+def aligned(found: list[Group], values: Mapping[str, Any]) -> str:
+    """A line of values under their labels."""
+    return "   ".join(
+        " ".join(aligned_cell(values.get(key), label, key) for label, key in columns) for _, columns in found
+    )
+
+
+def aligned_cell(value: float | str | None, label: str, key: str) -> str:
+    """A value, right-aligned in its column; `-` where it is undefined."""
+    text = "-" if value is None else value if isinstance(value, str) else f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+    return text.rjust(max(len(label), 6 if "/" in key else 5))
+
+
+def clock(seconds: float) -> str:
+    """`m:ss` or `h:mm:ss`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,165 @@
+"""One run, from a resolved config to a run directory: build, fit, test once, write."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mtl import checkpoint
+from mtl.build import Loaders, Parts, build_loaders, build_optimization, build_parts, load_data
+from mtl.data.pack import Pack
+from mtl.display import Display
+from mtl.environment import describe_environment, set_threads
+from mtl.evaluate import evaluate, trivial
+from mtl.identity import flatten, run_name
+from mtl.loggers import Wandb
+from mtl.model import HydraNet
+from mtl.results import csv_text, sentence, test_once, timing_row, validation_row, write_cost
+from mtl.rundir import RunDir
+from mtl.train import TrainedEpoch, fit
+
+FAILED = -float("inf")  # what a failed run gives to the sweeper
+
+
+def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = False) -> float:
+    """Train, test and record the run that `config` (resolved, plain) describes; its best validation score (NaN: none).
+
+    A finished run is skipped, an interrupted one continues. In a multirun a failure is recorded and gives -inf, so
+    that the other jobs go on; else it is raised once it is recorded.
+
+    Raises:
+        ValueError: a mistake of the user's, in one sentence.
+    """
+    threads = set_threads(config["train"]["threads"])
+    parts, mistake = _try_build(config)
+    if mistake and not multirun:
+        raise mistake
+    data = load_data(config)
+    config["data"]["fingerprint"] = data.fingerprint
+    directory = RunDir(Path(config["runs_dir"]) / config["study"] / run_name(config))
+    directory.check_same(config)
+    if directory.status().get("status") == "done":
+        print(f"{directory.path.name}: done before, skipped")
+        return _score(directory.read("metrics.json") or {"val": {"score": None}})
+    if (owner := directory.owner()) is not None:
+        print(f"{directory.path.name}: process {owner} is training it now, skipped")
+        return math.nan
+    directory.begin(overrides=list(overrides))
+    try:
+        if parts is None:
+            raise mistake or AssertionError
+        loaders = build_loaders(config, parts, data)
+        metrics = _train_and_test(config, parts, data, loaders, directory, threads)
+    except KeyboardInterrupt:
+        directory.end("interrupted")
+        raise
+    except Exception as error:
+        directory.end("failed", error)
+        if not multirun:
+            raise
+        print(f"{directory.path.name}: failed: {directory.status()['error']}", file=sys.stderr)
+        return FAILED
+    directory.end("done")
+    print(f"{directory.path.name}: {sentence(metrics)}")
+    return _score(metrics)
+
+
+def _try_build(config: Mapping[str, Any]) -> tuple[Parts | None, ValueError | None]:
+    try:
+        return build_parts(config), None
+    except ValueError as error:
+        return None, error
+
+
+def _train_and_test(
+    config: dict[str, Any], parts: Parts, data: Pack, loaders: Loaders, directory: RunDir, threads: int
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    train, steps = config["train"], len(loaders.train)
+    optimizer, schedule = build_optimization(config, parts, steps * train["epochs"])
+    torch.manual_seed(config["seed"])  # what methods draw; order and augmentation have generators of their own
+    first = checkpoint.load_last(directory, parts.model, parts.weighting, optimizer)
+    _write_start(config, parts, data, directory, threads, first)
+    train_labels = loaders.labels[loaders.train.indices]
+    guesses = trivial(parts.tasks, train_labels, loaders.labels[loaders.val.indices])
+    wandb = Wandb(directory.path, config, directory.path.name, **config["logger"]["wandb"])
+    if note := wandb.start(directory.rows("history.jsonl")):
+        print(note, file=sys.stderr)
+        directory.set_status(wandb=note)
+    status: str = "failed"
+    summary: dict[str, Any] = {}
+
+    def on_epoch(done: TrainedEpoch) -> None:
+        evaluation = evaluate(parts.model, parts.tasks, loaders.val, parts.device, train["amp"])
+        row = done.row | validation_row(evaluation, guesses)
+        _save_if_best(directory, parts.model, row)
+        directory.append("history.jsonl", row)
+        directory.append("timing.jsonl", timing_row(done, loaders.train.batch_size, parts.device))
+        checkpoint.save_last(directory, done.epoch, parts.model, parts.weighting, optimizer)
+        directory.set_status(epoch=done.epoch + 1, epochs=train["epochs"])
+        wandb.epoch(row)
+        display.epoch(row, done.seconds)
+
+    try:
+        with Display(directory.path.name, train["epochs"], steps, first) as display:
+            fit(
+                parts.model,
+                parts.tasks,
+                parts.weighting,
+                loaders.train,
+                optimizer,
+                schedule,
+                epochs=range(first, train["epochs"]),
+                device=parts.device,
+                amp=train["amp"],
+                clip=train["clip"],
+                on_step=display.step,
+                on_epoch=on_epoch,
+            )
+        metrics = test_once(config, parts, data, loaders, directory)
+        cost = write_cost(directory, parts, time.perf_counter() - started)
+        summary = {f"test/{key.replace('.', '/')}": value for key, value in flatten(metrics["test"]).items()}
+        summary |= {"selected_epoch": metrics["selected_epoch"]} | {f"cost/{key}": value for key, value in cost.items()}
+        status = "done"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        wandb.finish(status, summary)
+    if train["keep"] != "last":
+        directory.remove("last.pt")
+    if train["keep"] == "none":
+        directory.remove("best.pt")
+    return metrics
+
+
+def _write_start(
+    config: dict[str, Any], parts: Parts, data: Pack, directory: RunDir, threads: int, first: int
+) -> None:
+    """Config, environment and rejected pictures; the records cut back to the `first` epochs that are finished."""
+    directory.write_config(config)
+    environment = describe_environment(parts.device, threads)
+    split = {"split_seed": config["data"]["split_seed"], "fingerprint": data.fingerprint}
+    method = config["weighting"]["method"]["_target_"]
+    directory.write_json("env.json", environment | {"data": split, "weighting": method})
+    directory.write("rejected.csv", csv_text([("path", "reason"), *data.rejected]))
+    for name in ("history.jsonl", "timing.jsonl"):
+        directory.keep(name, [row for row in directory.rows(name) if row["epoch"] < first])
+
+
+def _save_if_best(directory: RunDir, model: HydraNet, row: Mapping[str, float | None]) -> None:
+    earlier = [-math.inf if r["val/score"] is None else r["val/score"] for r in directory.rows("history.jsonl")]
+    now = row["val/score"]
+    if not earlier or (now is not None and now > max(earlier)):
+        checkpoint.save_best(directory, model, int(row["epoch"] or 0), now)
+
+
+def _score(metrics: Mapping[str, Any]) -> float:
+    value = metrics["val"]["score"]
+    return math.nan if value is None else float(value)

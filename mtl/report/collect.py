@@ -1,0 +1,235 @@
+"""Reads the run directories of a study into data frames; runs without results are listed with the reason."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mtl.identity import scientific
+from mtl.rundir import RunDir
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The C parser reads a config in 2 ms instead of 20: a study of 1,000 runs stays below 5 s.
+_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_COST = ("step_ms", "images_per_s", "peak_mib", "train_s", "total_s", "parameters")
+_RUN_COLUMNS = (
+    "study",
+    "run",
+    "directory",
+    "status",
+    "error",
+    "seed",
+    "weighting",
+    "data",
+    "synthetic",
+    "tasks",
+    "selected_epoch",
+    *_COST,
+)
+_VALUE_COLUMNS = ("run", "split", "task", "metric", "value")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study folder. `tasks` in `runs` is joined by `+`; `score` in `values` has an empty task."""
+
+    folder: Path
+    #: one row per run directory: `_RUN_COLUMNS`, then the columns of `keys`; None where a run has no such thing
+    runs: pd.DataFrame
+    #: one row per number of the finished runs: run, split (val, test, trivial), task, metric, value
+    values: pd.DataFrame
+    #: scientific config key that differs between finished runs -> its column in `runs`
+    keys: dict[str, str]
+    #: scientific config key -> value, where all finished runs agree
+    shared: dict[str, Any]
+
+    @property
+    def done(self) -> pd.DataFrame:
+        """The rows of `runs` that have results."""
+        return self.runs[self.runs["status"] == "done"]
+
+
+@dataclass
+class _Run:
+    row: dict[str, Any]
+    config: dict[str, Any]
+    values: list[tuple[str, str, str, str, float | None]]
+
+
+def collect(folder: str | Path) -> Study:
+    """The study in `folder`: every subfolder with a `status.json` or a `config.yaml` is a run.
+
+    Raises:
+        ValueError: `folder` is not a study.
+    """
+    import pandas as pd
+
+    folder = Path(folder)
+    runs = [_read(directory, folder.resolve().name) for directory in _run_directories(folder)]
+    _mark_copies(runs)
+    done = [run for run in runs if run.row["status"] == "done"]
+    tasks = {task for run in runs for task in run.config.get("tasks", [])}
+    keys = _columns(
+        _differing([run.config for run in done or runs]), taken={*_RUN_COLUMNS} - {"tasks", "data"} | tasks
+    )
+    for run in runs:
+        run.row |= {column: _cell(run.config[key]) for key, column in keys.items() if key in run.config}
+    columns = list(dict.fromkeys([*_RUN_COLUMNS, *keys.values()]))
+    values = [value for run in done for value in run.values]
+    return Study(
+        folder=folder,
+        # Objects: pandas would turn the 2 of a column with gaps into 2.0, and None into NaN.
+        runs=pd.DataFrame([[run.row.get(c) for c in columns] for run in runs], columns=columns, dtype=object),
+        values=pd.DataFrame(values, columns=list(_VALUE_COLUMNS)),
+        keys=keys,
+        shared=_shared([run.config for run in done]),
+    )
+
+
+def _run_directories(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}; give the folder of a study, such as runs/default")
+    if _is_run(folder):
+        raise ValueError(f"{folder} is one run; give its study: {folder.resolve().parent}")
+    subfolders = sorted(path for path in folder.iterdir() if path.is_dir())
+    found = [path for path in subfolders if _is_run(path)]
+    if not found:
+        studies = [path.name for path in subfolders if any(map(_is_run, path.iterdir()))]
+        hint = f"; the studies in it: {', '.join(studies)}" if studies else ""
+        raise ValueError(f"{folder} holds no run (no subfolder with a status.json or config.yaml){hint}")
+    return found
+
+
+def _is_run(directory: Path) -> bool:
+    return (directory / "status.json").exists() or (directory / "config.yaml").exists()
+
+
+def _read(directory: Path, study: str) -> _Run:
+    """The run in `directory`; whatever is wrong with its files becomes its status and error."""
+    row: dict[str, Any] = {"study": study, "run": directory.name, "directory": str(directory), "error": ""}
+    run = _Run(row, {}, [])
+    try:
+        status = _load(directory / "status.json")
+        row["status"], row["error"] = _state(directory, status)
+        if row["status"] != "done" and not (directory / "config.yaml").exists():
+            return run
+        config = _load(directory / "config.yaml")
+        run.config = scientific(config)
+        names = config["names"]
+        row |= {"seed": config["seed"], "weighting": names["weighting"], "tasks": "+".join(config["tasks"])}
+        row |= {"data": names["data"], "synthetic": config["data"].get("synthetic")}
+        if row["status"] == "done":
+            metrics, cost = _load(directory / "metrics.json"), _load(directory / "cost.json")
+            row["selected_epoch"] = metrics["selected_epoch"]
+            row |= {key: cost.get(key) for key in _COST}
+            run.values = _values(directory.name, metrics)
+    except FileNotFoundError as error:
+        row |= {"status": "unreadable", "error": f"{Path(error.filename).name} is missing"}
+    except (OSError, ValueError) as error:
+        row |= {"status": "unreadable", "error": str(error)}
+    except KeyError as error:
+        row |= {"status": "unreadable", "error": f"its files lack the key {error}"}
+    except (TypeError, AttributeError) as error:
+        row |= {"status": "unreadable", "error": f"its files have not the expected form: {error}"}
+    return run
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, _YamlLoader)
+        return dict(content.items())
+    except (ValueError, AttributeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path.name} is damaged: {' '.join(str(error).split())}") from error
+
+
+def _state(directory: Path, status: Mapping[str, Any]) -> tuple[str, str]:
+    """Status and, where there are no results yet, the reason."""
+    match status["status"]:
+        case "done":
+            return "done", ""
+        case "failed":
+            return "failed", str(status.get("error") or "no error recorded")
+        case "running" if status.get("host") != socket.gethostname() or RunDir(directory).owner() is not None:
+            return "running", f"last sign of life {status.get('heartbeat')} on {status.get('host')}"
+        case "running" | "interrupted":
+            return "interrupted", "the same command goes on with it"
+        case other:
+            raise ValueError(f"status.json has the unknown status '{other}'")
+
+
+def _values(run: str, metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str, float | None]]:
+    rows = []
+    for split in ("val", "test", "trivial"):
+        for task, numbers in metrics[split].items():
+            pairs = {"score": numbers} if task == "score" else numbers
+            for metric, value in pairs.items():
+                number = None if value is None or not math.isfinite(value) else float(value)
+                rows.append((run, split, "" if task == "score" else task, metric, number))
+    return rows
+
+
+def _mark_copies(runs: Sequence[_Run]) -> None:
+    """A copied run directory must not count as a further seed."""
+    seen: dict[str, str] = {}
+    for run in runs:
+        identity = json.dumps([run.row.get("seed"), run.config], sort_keys=True, default=str)
+        if run.row["status"] == "done" and identity in seen:
+            run.row |= {"status": "copy", "error": f"the same configuration and seed as {seen[identity]}"}
+        elif run.row["status"] == "done":
+            seen[identity] = run.row["run"]
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Keys that tell runs apart, the weighting's name excepted.
+
+    A key of a group (`weighting.method.temperature`) is compared among runs of the same member only: that `dwa` has a
+    temperature and `sum` none says nothing beyond their names.
+    """
+    seen: dict[tuple[str, str], set[str]] = {}
+    keys = dict.fromkeys(key for config in configs for key in config)
+    for config in configs:
+        for key in keys:
+            member = config.get(f"names.{key.partition('.')[0]}", "")
+            value = json.dumps(config[key], default=str) if key in config else ""
+            seen.setdefault((key, member), set()).add(value)
+    differing = {key for (key, _), values in seen.items() if len(values) > 1}
+    return [key for key in keys if key in differing and key != "names.weighting"]
+
+
+def _columns(keys: Sequence[str], taken: set[str]) -> dict[str, str]:
+    """Key -> its last part, or as many last parts as make it unique: `optimizer.lr` -> `lr`."""
+    suffixes = {key: [key.split(".", n)[-1] for n in reversed(range(key.count(".") + 1))] for key in keys}
+    count = Counter(suffix for of_key in suffixes.values() for suffix in of_key)
+    return {
+        key: next((s for s in of_key if count[s] == 1 and s not in taken), key)
+        for key, of_key in suffixes.items()
+    }
+
+
+def _shared(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = configs[0] if configs else {}
+    return {key: value for key, value in first.items() if all(c.get(key, ...) == value for c in configs)}
+
+
+def _cell(value: Any) -> Any:
+    """A config value as a table shows it: plain, lists joined, hashes cut to eight digits."""
+    match value:
+        case None:
+            return "null"
+        case list():
+            return "+".join(map(str, value))
+        case str() if len(value) == 64:
+            return value[:8]
+        case _:
+            return value

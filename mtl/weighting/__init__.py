@@ -1,0 +1,1 @@
+"""Loss weightings: one file per own method, adapters for torchjd's, one contract (`base`)."""
