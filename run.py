@@ -1,4 +1,4 @@
-"""Entry: `python run.py weighting=uncertainty`, `python run.py -m weighting=sum,dwa seed=0,1`, `python run.py sweep=small`."""
+"""Entry: `python run.py weighting=uncertainty`, `python run.py -m weighting=sum,dwa`, `python run.py sweep=small`."""
 
 import os
 import signal
@@ -23,7 +23,9 @@ def main(config: DictConfig) -> float:
     with sentences():
         job = HydraConfig.get()
         resolved = resolve(config, job.runtime.choices)
-        from mtl.experiment import run  # torch and torchvision take seconds to import, a misspelt option should not
+        from mtl.experiment import (
+            run,
+        )  # torch and torchvision take seconds to import, a misspelt option should not
 
         return run(resolved, job.overrides.task, job.mode == RunMode.MULTIRUN)
 

@@ -16,8 +16,9 @@ from omegaconf import DictConfig
 class Study(Callback):
     """Prints and writes the table of a study at its end; exit code 1 if a job of this command failed.
 
-    A job that fails records it in its `status.json` and returns -inf instead of raising: an exception would keep Hydra
-    from calling anything here. Ctrl-C reaches nothing here either, it goes through to `run.py`.
+    A job that fails records it in its `status.json` and returns -inf instead of raising: an exception would keep
+    Hydra from calling anything here. Ctrl-C reaches nothing here either, it goes through to `run.py`. A launcher whose
+    jobs are other processes must call `on_job_end` in this one.
     """
 
     def __init__(self) -> None:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from mtl.identity import flatten
+from mtl.rundir import RunFailed
 
 CONF = Path(__file__).parents[1] / "conf"
 _GROUPS = ("data", "backbone", "head", "age_target", "weighting", "optimizer", "schedule", "train", "logger")
@@ -93,7 +94,10 @@ def check(config: Mapping[str, Any]) -> None:
         value = flat.get(key)
         if key in flat and not (any(value is other for other in others) or _fits(value, kind, low, high)):
             word = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}[kind]
-            bounds = [f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else ""]
+            bounds = [
+                f"at least {low}" if low is not None else "",
+                f"at most {high}" if high is not None else "",
+            ]
             rule = " and ".join(bound for bound in bounds if bound)
             raise ValueError(f"{key}={value}: expected {word}{' of ' + rule if rule else ''}.")
     for key, options in _CHOICES.items():
@@ -101,7 +105,9 @@ def check(config: Mapping[str, Any]) -> None:
             raise ValueError(f"{key}={flat[key]}: expected one of {', '.join(options)}.")
     tasks, valid = config["tasks"], list(config["data"]["tasks"])
     if not isinstance(tasks, list) or not tasks:
-        raise ValueError(f"tasks={tasks}: expected a list of some of {', '.join(valid)}, for example tasks=[{valid[0]}].")
+        raise ValueError(
+            f"tasks={tasks}: expected a list of some of {', '.join(valid)}, for example tasks=[{valid[0]}]."
+        )
     for name in tasks:
         if name not in valid:
             raise ValueError(f"tasks: data={config['names']['data']} has no task '{name}'; it has {', '.join(valid)}.")
@@ -138,16 +144,28 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = sorted(option for option in error.options if not option.startswith("_"))
-        return f"{group}={name}: there is no such {group}; {_suggest(name, options)}expected one of {', '.join(options)}."
+        return (
+            f"{group}={name}: there is no such {group}; {_suggest(name, options)}expected one of {', '.join(options)}."
+        )
     cause = error.__cause__
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
         parent, _, key = cause.full_key.rpartition(".")
-        node = OmegaConf.select(cause.parent_node._get_root(), parent) if parent and cause.parent_node else cause.parent_node
-        options = sorted(str(option) for option in node if option != "hydra") if isinstance(node, DictConfig) else []
+        node = (
+            OmegaConf.select(cause.parent_node._get_root(), parent)
+            if parent and cause.parent_node
+            else cause.parent_node
+        )
+        options = (
+            sorted(str(option) for option in node if option not in ("hydra", "_target_"))
+            if isinstance(node, DictConfig)
+            else []
+        )
         hint = f"{_suggest(key, options)}{parent or 'the config'} has {', '.join(options)}"
         extra = ""
         if parent.startswith("weighting"):
-            extra = "; beside several weightings write weighting.method.KEY=choice(VALUE), which is read for each of them"
+            extra = (
+                "; beside several weightings write weighting.method.KEY=choice(VALUE), which is read for each of them"
+            )
         return f"{cause.full_key}: there is no such key; {hint}{extra}."
     return f"{_first_line(error)}."
 
@@ -173,6 +191,8 @@ def sentences() -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         sys.exit(_say(f"{error.filename or 'a file'}: {reason}; check the path, its rights and the free space."))
+    except RunFailed as error:
+        sys.exit(_say(str(error), 1))
     except ValueError as error:
         if type(error) is not ValueError:  # a library's own kind (Unicode, JSON) is no sentence of ours
             raise

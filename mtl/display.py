@@ -1,4 +1,4 @@
-"""What a run shows while it works: a live bar and a row per epoch on a terminal, the same rows as plain text elsewhere."""
+"""What a run shows while it works: a row per epoch, and on a terminal a live bar below them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -40,7 +40,7 @@ class Display:
         self._screen = Screen(epochs * steps, start_epoch * steps)
         self._name_epoch(start_epoch)
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> Self:
         self._screen.open()
         self._screen.line(self._title, "bold")
         return self
@@ -61,8 +61,8 @@ class Display:
             for heading in headings(self._groups):
                 self._screen.line(heading, "dim")
         self._num_rows += 1
-        shown = {"epoch": f"{finished}/{self.epochs}", "seconds": f"{seconds:.1f}", "left": self._screen.left()}
-        self._screen.line(aligned(self._groups, {**row, **shown}))
+        texts = {"epoch": f"{finished}/{self.epochs}", "seconds": f"{seconds:.1f}"}
+        self._screen.line(aligned(self._groups, {**row, **texts, "left": self._screen.left()}))
         self._name_epoch(finished)
 
     def note(self, text: str) -> None:
@@ -75,17 +75,18 @@ class Display:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A function (done, total) that shows how far a long preparation is; nothing is shown if it is never called."""
+    """A function (done, total) that shows how far a long preparation is; never called, it shows nothing."""
     screen = Screen(0)
     screen.label = title
     started = spoken = time.monotonic()
+    opened = False
 
     def show(done: int, total: int) -> None:
-        nonlocal spoken
-        if not screen.total:
-            screen.total = total
+        nonlocal opened, spoken
+        screen.done, screen.total = done, total
+        if not opened:
+            opened = True
             screen.open()
-        screen.done = done
         if not screen.terminal and time.monotonic() - spoken >= PLAIN_EVERY:
             spoken = time.monotonic()
             screen.line(f"{title}: {done:,} of {total:,}, {screen.left()} left")
@@ -94,7 +95,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
         yield show
     finally:
         screen.close()
-    if screen.total:
+    if opened:
         screen.line(f"{title}: {screen.done:,} in {time.monotonic() - started:.1f} s")
 
 
@@ -120,9 +121,8 @@ class Screen:
 
             console = Console(file=self._output, force_terminal=True, highlight=False)  # type: ignore[arg-type]
             # What goes to stderr is shown above the bar, unless the user sent it elsewhere.
-            self._live = Live(
-                self, console=console, refresh_per_second=4, transient=True, redirect_stderr=sys.stderr.isatty()
-            )
+            stderr = sys.stderr.isatty()
+            self._live = Live(self, console=console, transient=True, redirect_stderr=stderr)
             self._live.start()
 
     def close(self) -> None:
@@ -141,9 +141,10 @@ class Screen:
             self._output.write(text.rstrip() + "\n")
             self._output.flush()
         else:
-            self._live.console.print(
-                text, style=style, markup=False, emoji=False, no_wrap=not wrap, overflow="fold" if wrap else "ellipsis"
-            )
+            from rich.text import Text
+
+            overflow: Literal["fold", "ellipsis"] = "fold" if wrap else "ellipsis"
+            self._live.console.print(Text(text, style), no_wrap=not wrap, overflow=overflow)
 
     def left(self) -> str:
         """Time left at the mean pace so far; empty while there is no pace."""
@@ -172,9 +173,9 @@ class Screen:
 
 
 class Output:
-    """The standard output; when its reader leaves (`| head`, a lost connection), the output ends and not the run."""
+    """The standard output. When its reader leaves (`| head`, a lost terminal), it ends and the run does not."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.encoding = stream.encoding or "utf-8"
 
@@ -202,7 +203,7 @@ class Output:
 
 
 def groups(row: Mapping[str, Any], left: bool) -> list[Group]:
-    """The columns for a history row; of a task's validation metrics the first, which is the one the score uses."""
+    """The columns for a history row; of a task's validation metrics the first, which the score uses."""
     tasks = [key.removeprefix("train/loss/") for key in row if key.startswith("train/loss/")]
     metrics = {task: next((key for key in row if key.startswith(f"val/{task}/")), "") for task in tasks}
     last = [("score", "val/score"), ("s", "seconds")]
@@ -226,8 +227,11 @@ def fit(found: list[Group], width: int | None) -> list[Group]:
 def headings(found: list[Group]) -> tuple[str, str]:
     """The line of group titles and the line of column labels."""
     labels = [" ".join(aligned_cell(label, label, key) for label, key in columns) for _, columns in found]
-    titles = [f" {title} ".center(len(text), "-") if title else " " * len(text) for (title, _), text in zip(found, labels, strict=True)]
-    return "   ".join(titles), "   ".join(labels)
+    titles = [
+        f" {title} ".center(len(text), "-") if title else " " * len(text)
+        for (title, _), text in zip(found, labels, strict=True)
+    ]
+    return "   ".join(titles).rstrip(), "   ".join(labels)
 
 
 def aligned(found: list[Group], values: Mapping[str, Any]) -> str:
@@ -239,7 +243,12 @@ def aligned(found: list[Group], values: Mapping[str, Any]) -> str:
 
 def aligned_cell(value: float | str | None, label: str, key: str) -> str:
     """A value, right-aligned in its column; `-` where it is undefined."""
-    text = "-" if value is None else value if isinstance(value, str) else f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+    if value is None:
+        text = "-"
+    elif isinstance(value, str):
+        text = value
+    else:
+        text = f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
     return text.rjust(max(len(label), 6 if "/" in key else 5))
 
 

@@ -11,7 +11,17 @@ from typing import Any
 
 import torch
 
-_PACKAGES = ("torch", "torchvision", "torchjd", "numpy", "pillow", "hydra-core", "omegaconf", "wandb", "pandas")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "torchjd",
+    "numpy",
+    "pillow",
+    "hydra-core",
+    "omegaconf",
+    "wandb",
+    "pandas",
+)
 
 
 def choose_device(name: str) -> torch.device:
@@ -27,7 +37,9 @@ def choose_device(name: str) -> torch.device:
         torch.empty(1, device=device).item()  # a device may parse and still not be there
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         have = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        raise ValueError(f"train.device={name}: not usable on this machine; expected one of {', '.join(have)}.") from error
+        raise ValueError(
+            f"train.device={name}: not usable on this machine; expected one of {', '.join(have)}."
+        ) from error
     return device
 
 
@@ -62,6 +74,9 @@ def _git() -> dict[str, Any] | None:
         return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "--untracked-files=no"))}
+        return {
+            "commit": ask("rev-parse", "HEAD"),
+            "dirty": bool(ask("status", "--porcelain", "--untracked-files=no")),
+        }
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -27,7 +27,9 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(model: HydraNet, tasks: Sequence[Task], loader: Loader, device: torch.device, amp: bool = False) -> Evaluation:
+def evaluate(
+    model: HydraNet, tasks: Sequence[Task], loader: Loader, device: torch.device, amp: bool = False
+) -> Evaluation:
     """Run `model` over `loader` once; means are over pictures that have the label."""
     model.eval()
     sums = [task.sums() for task in tasks]

@@ -20,8 +20,8 @@ from mtl.evaluate import evaluate, trivial
 from mtl.identity import flatten, run_name
 from mtl.loggers import Wandb
 from mtl.model import HydraNet
-from mtl.results import csv_text, sentence, test_once, timing_row, validation_row, write_cost
-from mtl.rundir import RunDir
+from mtl.results import csv_text, in_words, test_once, timing_row, validation_row, write_cost
+from mtl.rundir import RunDir, RunFailed, describe
 from mtl.train import TrainedEpoch, fit
 
 FAILED = -float("inf")  # what a failed run gives to the sweeper
@@ -35,6 +35,7 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
 
     Raises:
         ValueError: a mistake of the user's, in one sentence.
+        RunFailed: anything that goes wrong once the run has begun.
     """
     threads = set_threads(config["train"]["threads"])
     parts, mistake = _try_build(config)
@@ -61,12 +62,13 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
         raise
     except Exception as error:
         directory.end("failed", error)
+        sentence = f"{directory.path.name} failed: {describe(error)}"
         if not multirun:
-            raise
-        print(f"{directory.path.name}: failed: {directory.status()['error']}", file=sys.stderr)
+            raise RunFailed(f"{sentence} (traceback in {directory.path / 'status.json'})") from error
+        print(sentence, file=sys.stderr)
         return FAILED
     directory.end("done")
-    print(f"{directory.path.name}: {sentence(metrics)}")
+    print(f"{directory.path.name}: {in_words(metrics)}")
     return _score(metrics)
 
 
@@ -139,9 +141,7 @@ def _train_and_test(
     return metrics
 
 
-def _write_start(
-    config: dict[str, Any], parts: Parts, data: Pack, directory: RunDir, threads: int, first: int
-) -> None:
+def _write_start(config: dict[str, Any], parts: Parts, data: Pack, directory: RunDir, threads: int, first: int) -> None:
     """Config, environment and rejected pictures; the records cut back to the `first` epochs that are finished."""
     directory.write_config(config)
     environment = describe_environment(parts.device, threads)

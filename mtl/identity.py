@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# Where a run is computed, stored and watched does not change what it is, nor do words about it; the seed is named apart.
+# Where a run is computed, stored and watched does not change what it is, nor do words about it; the seed is
+# named apart.
 _NOT_SCIENCE = (
     "seed",
     "study",

@@ -1,4 +1,4 @@
-"""A mirror of the run in Weights & Biases: the run directory's own files are the truth, and W&B never stops a training."""
+"""A mirror of the run in Weights & Biases. The run's own files are the truth, and W&B never stops a training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["offline", "online", "disabled"]
 
-# Only what the caller hands over is written: no console, code, git state, packages, machine or hardware figures.
+# Only what the caller hands over is written: no console, code, git state, packages or figures of the machine.
 SETTINGS: dict[str, Any] = {
     "silent": True,
     "console": "off",
@@ -29,16 +29,14 @@ SETTINGS: dict[str, Any] = {
     "save_code": False,
     "disable_code": True,
     "disable_git": True,
-    "disable_job_creation": True,
     "label_disable": True,
-    "x_disable_meta": True,
     "x_disable_machine_info": True,
-    "x_disable_stats": True,
     "x_save_requirements": False,
     # A killed run keeps what was flushed; by default that is nothing for the first 15 seconds.
     "x_transaction_log_flush_interval": 1.0,
-    # Seconds to go on uploading after the end (online); the file stays and `wandb sync` sends the rest.
-    "finish_timeout": 60.0,
+    # Seconds to go on uploading after the end (online), where no limit is the default; the file stays.
+    "finish_timeout": 30.0,
+    "finish_timeout_raises": True,
 }
 
 
@@ -47,8 +45,8 @@ class Wandb:
 
     Args:
         directory: The run directory.
-        config: The resolved configuration; study, names, tasks and data.synthetic also become group, type and tags.
-        name: The run's name. With the study it makes the run's id, so that a run which is resumed stays one run.
+        config: The resolved configuration; group, job type and tags are taken from it too.
+        name: The run's name. With the study it makes the run's id, so that a resumed run stays one run.
         mode: "offline", "online" or "disabled".
         project: W&B project.
         entity: W&B user or team, None for the account's own.
@@ -66,7 +64,9 @@ class Wandb:
         init_timeout: float = 20.0,
     ) -> None:
         if mode not in get_args(Mode):
-            raise ValueError(f"the W&B mode must be offline, online or disabled, found '{mode}'; set WANDB_MODE or logger.mode.")
+            raise ValueError(
+                f"the W&B mode must be offline, online or disabled, found '{mode}'; change WANDB_MODE."
+            )
         self.directory, self.config, self.name, self.mode = directory, config, name, cast(Mode, mode)
         self.project, self.entity, self.init_timeout = project, entity, init_timeout
         self.id = sha1(f"{config['study']}{name}".encode()).hexdigest()[:16]
@@ -75,7 +75,7 @@ class Wandb:
         self._defined: set[str] = set()
 
     def start(self, history: Sequence[Mapping[str, Any]]) -> str | None:
-        """A note if W&B cannot be used, else None. The rows in `history` are logged anew: W&B's copy starts empty."""
+        """A note if W&B cannot be used, else None. Its copy starts empty, so the rows of `history` are logged."""
         if self.mode != "disabled":
             self._attempt(lambda: self._open(history))
         return self.note
@@ -86,7 +86,7 @@ class Wandb:
             self._attempt(lambda: self._log(row))
 
     def finish(self, status: str, summary: Mapping[str, Any]) -> None:
-        """Write the flat `summary` and close the run, which W&B counts as failed unless `status` is "done"."""
+        """Write the flat `summary` and close the run; W&B counts it as failed unless `status` is "done"."""
         if self._run is not None:
             self._attempt(lambda: self._close(status, summary))
         self._run = None
@@ -94,7 +94,7 @@ class Wandb:
     def _attempt(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception as error:  # of wandb, pydantic, the operating system: whatever it is, training goes on
+        except Exception as error:  # whatever wandb, pydantic or the system raise: training goes on
             self._run = None
             self.note = "wandb: " + (str(error) or type(error).__name__).splitlines()[0]
 
@@ -104,8 +104,8 @@ class Wandb:
         # An earlier run of this process that was never finished: init would hand that one out again.
         if wandb.run is not None:
             wandb.run.finish(exit_code=1)
-        # For the whole process and before init: with the mode given to init alone, wandb 0.31 contacts its server
-        # in offline mode too (telemetry of its own, at exit), and says on the terminal where it found the key.
+        # For the whole process and before init: with the mode given to init alone, wandb 0.31 contacts its
+        # server in offline mode too (its own telemetry, at exit), and prints where it found the key.
         with _log_in(self.directory):
             wandb.setup(wandb.Settings(mode=self.mode, silent=True))
         # init would ask a terminal for the key and wait for the answer.
@@ -116,6 +116,8 @@ class Wandb:
         tags = [names["weighting"], names["backbone"], names["data"]]
         tags += ["synthetic"] if self.config["data"]["synthetic"] else []
         tags += ["single-task"] if len(self.config["tasks"]) == 1 else []
+        # wandb refuses settings it does not know, and those with an x_ may go with any release.
+        settings = {key: value for key, value in SETTINGS.items() if key in wandb.Settings.model_fields}
         self._defined = set()
         self._run = wandb.init(
             mode=self.mode,
@@ -129,7 +131,7 @@ class Wandb:
             tags=tags,
             config=self.config,
             reinit="finish_previous",
-            settings=wandb.Settings(**SETTINGS, init_timeout=self.init_timeout),
+            settings=wandb.Settings(init_timeout=self.init_timeout, **settings),
         )
         for row in history:
             self._log(row)
@@ -141,7 +143,8 @@ class Wandb:
         values = _defined(row)
         for key in values:
             if key not in self._defined:
-                self._run.define_metric(key, step_metric=None if key == "epoch" else "epoch", summary=best(key))
+                step = None if key == "epoch" else "epoch"
+                self._run.define_metric(key, step_metric=step, summary=best(key))
                 self._defined.add(key)
         # Without commit, a row that has a step waits for the next one.
         self._run.log(values, step=values["epoch"], commit=True)
@@ -166,11 +169,11 @@ def best(key: str) -> Literal["min", "max"] | None:
 
 def _defined(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row without what is undefined."""
-    return {key: value for key, value in row.items() if not (value is None or isinstance(value, float) and not isfinite(value))}
+    return {k: v for k, v in row.items() if v is not None and not (isinstance(v, float) and not isfinite(v))}
 
 
 def _unsynced(folder: Path, run_id: str) -> Iterator[Path]:
-    """The run's offline folders that were never uploaded: `wandb sync` leaves a file `run-<id>.wandb.synced` in those that were."""
+    """The run's offline folders without the file `run-<id>.wandb.synced`, which `wandb sync` leaves."""
     for path in folder.glob("offline-run-*"):
         ours = re.fullmatch(rf"offline-run-\d{{8}}_\d{{6}}-{run_id}(-\d+)?", path.name)
         if ours and not path.is_symlink() and not any(path.glob("*.synced")):

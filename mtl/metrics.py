@@ -68,8 +68,10 @@ class ClassSums:
         self._confusion.index_add_(0, cells.clamp(0, self.num_classes**2 - 1), mask.long())
 
     def compute(self) -> dict[str, float | None]:
-        """The three metrics as scikit-learn defines them: recall over the classes that occur, F1 over those that
-        occur or are predicted; None without labels."""
+        """The three metrics as scikit-learn defines them, None without labels.
+
+        Recall is averaged over the classes that occur, F1 over those that occur or are predicted.
+        """
         if self._confusion is None or not (total := int(self._confusion.sum())):
             return {"accuracy": None, "balanced_accuracy": None, "f1_macro": None}
         cells = [int(cell) for cell in self._confusion.tolist()]

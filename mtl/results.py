@@ -30,7 +30,9 @@ def validation_row(evaluation: Evaluation, guesses: Metrics) -> dict[str, float 
 def timing_row(done: TrainedEpoch, batch_size: int, device: torch.device) -> dict[str, float]:
     """Time and peak memory of an epoch; the memory is the process's, or the GPU's allocations."""
     on_gpu = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated(device) if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = (
+        torch.cuda.max_memory_allocated(device) if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
     return {
         "epoch": done.epoch,
         "seconds": done.seconds,
@@ -40,7 +42,9 @@ def timing_row(done: TrainedEpoch, batch_size: int, device: torch.device) -> dic
     }
 
 
-def test_once(config: Mapping[str, Any], parts: Parts, data: Pack, loaders: Loaders, directory: RunDir) -> dict[str, Any]:
+def test_once(
+    config: Mapping[str, Any], parts: Parts, data: Pack, loaders: Loaders, directory: RunDir
+) -> dict[str, Any]:
     """Test the network of the best validation epoch; write metrics.json and predictions.csv; the metrics."""
     best = load(directory.path / "best.pt")
     parts.model.load_state_dict(best["model"])
@@ -90,7 +94,7 @@ def write_cost(directory: RunDir, parts: Parts, seconds: float) -> dict[str, flo
     return cost
 
 
-def sentence(metrics: Mapping[str, Any]) -> str:
+def in_words(metrics: Mapping[str, Any]) -> str:
     """The test result in words, the first metric of each task."""
     words = []
     for name, values in metrics["test"].items():

@@ -23,6 +23,10 @@ from mtl.identity import scientific
 Row = Mapping[str, float | int | None]
 
 
+class RunFailed(Exception):
+    """A run that could not be finished; the message says which, why, and where the traceback lies."""
+
+
 class RunDir:
     """One run's folder, `runs/<study>/<run name>`."""
 
@@ -61,19 +65,25 @@ class RunDir:
     def owner(self) -> int | None:
         """The process that is training this run on this machine now, if another one is."""
         status = self.status()
-        pid = status.get("pid")
-        if status.get("status") != "running" or status.get("host") != socket.gethostname() or pid == os.getpid():
+        here = status.get("host") == socket.gethostname()
+        pid = int(status.get("pid", 0))
+        if status.get("status") != "running" or not here or pid in (0, os.getpid()):
             return None
         try:
             os.kill(pid, 0)
-        except (OSError, TypeError):
+        except OSError:
             return None
-        return int(pid)
+        return pid
 
     def begin(self, **facts: Any) -> None:
         """Mark the run as running from now."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self._status = {"status": "running", "host": socket.gethostname(), "pid": os.getpid(), "started": _now()}
+        self._status = {
+            "status": "running",
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": _now(),
+        }
         self.set_status(**facts)
 
     def set_status(self, **changes: Any) -> None:
@@ -83,7 +93,9 @@ class RunDir:
 
     def end(self, status: str, error: BaseException | None = None) -> None:
         """Record `done`, `interrupted` or `failed`, the last thing a run writes."""
-        what = {} if error is None else {"error": describe(error), "traceback": "".join(traceback.format_exception(error))}
+        what = (
+            {} if error is None else {"error": describe(error), "traceback": "".join(traceback.format_exception(error))}
+        )
         self.set_status(status=status, ended=_now(), **what)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
@@ -130,7 +142,7 @@ class _Replacing:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
-            os.replace(self._temporary, self._path)
+            self._temporary.replace(self._path)
         else:
             self._temporary.unlink(missing_ok=True)
 

@@ -46,7 +46,10 @@ class LogSigmoid:
 
 
 TRANSFORMS: dict[str, type[Raw] | type[LogSigmoid]] = {"raw": Raw, "log_sigmoid": LogSigmoid}
-REGRESSION_LOSSES: dict[str, tuple[Loss, str]] = {"l1": (losses.l1, "laplace"), "mse": (losses.mse, "gaussian")}
+REGRESSION_LOSSES: dict[str, tuple[Loss, str]] = {
+    "l1": (losses.l1, "laplace"),
+    "mse": (losses.mse, "gaussian"),
+}
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,10 @@ class Task:
 
 
 def build_tasks(
-    names: Sequence[str], specs: Mapping[str, Mapping[str, Any]], target: Mapping[str, str], binary_outputs: int
+    names: Sequence[str],
+    specs: Mapping[str, Mapping[str, Any]],
+    target: Mapping[str, str],
+    binary_outputs: int,
 ) -> list[Task]:
     """The tasks `names`, in that order.
 

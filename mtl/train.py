@@ -51,7 +51,11 @@ def fit(
         amp: forward pass in bfloat16 where torch's autocast finds it safe.
         clip: largest norm of the network's gradient, None for no limit.
     """
-    shared, last_shared, heads = model.shared_parameters(), model.last_shared_parameters(), model.head_parameters()
+    shared, last_shared, heads = (
+        model.shared_parameters(),
+        model.last_shared_parameters(),
+        model.head_parameters(),
+    )
     network = [p for p in model.parameters() if p.requires_grad]
     for epoch in epochs:
         model.train()
@@ -92,7 +96,12 @@ class _Sums:
         self._extra: dict[str, Tensor] = {}
 
     def update(
-        self, losses: list[Tensor], weights: Tensor, residual: Tensor | None, factor: Tensor | None, active: list[bool]
+        self,
+        losses: list[Tensor],
+        weights: Tensor,
+        residual: Tensor | None,
+        factor: Tensor | None,
+        active: list[bool],
     ) -> None:
         self._steps += 1
         self._counts += torch.tensor(active)
@@ -110,14 +119,18 @@ class _Sums:
         for name, loss, count in zip(names, losses.tolist(), self._counts.tolist(), strict=True):
             if count and not math.isfinite(loss):
                 raise FloatingPointError(
-                    f"the training loss of task '{name}' is not finite in epoch {epoch}: lower optimizer.lr or set train.clip=1"
+                    f"the training loss of task '{name}' is not finite in epoch {epoch}: "
+                    "lower optimizer.lr or set train.clip=1"
                 )
         metrics = {name: metric.compute() for name, metric in zip(names, self.metrics, strict=True)}
         row: dict[str, float | None] = {"epoch": epoch, "lr": self.lr}
         row |= {f"train/loss/{name}": _number(loss) for name, loss in zip(names, losses, strict=True)}
         row |= {f"train/{name}/{key}": value for name, values in metrics.items() for key, value in values.items()}
         row |= {f"weight/{name}": _number(weight) for name, weight in zip(names, weights, strict=True)}
-        row |= {f"share/{name}": _number(weight / total) if total else None for name, weight in zip(names, weights, strict=True)}
+        row |= {
+            f"share/{name}": _number(weight / total) if total else None
+            for name, weight in zip(names, weights, strict=True)
+        }
         row |= {"weight/sum": _number(total)}
         row |= {key: _number(value / self._steps) for key, value in self._extra.items()}
         return losses, metrics, row

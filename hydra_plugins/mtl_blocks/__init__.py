@@ -11,12 +11,12 @@ Single-task baselines beside multi-task runs are no Cartesian product, two block
             - tasks=${each:${tasks}}
             - seed=range(0,5)
 
-Without `blocks` it is Hydra's basic sweeper. What the command line says holds for every block and replaces the block's
-own value of that key (`seed=7` runs every block with seed 7). A job that two blocks name runs once.
+Without `blocks` it is Hydra's basic sweeper. What the command line says holds for every block and replaces the
+block's own value of that key (`seed=7` runs every block with seed 7). A job that two blocks name runs once.
 """
 
-# No `from __future__ import annotations` here: Hydra executes a plugin before it enters sys.modules, where a dataclass
-# would look up its string annotations.
+# No `from __future__ import annotations` here: Hydra executes a plugin before it enters sys.modules, where a
+# dataclass would look up its string annotations.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
+from hydra.utils import get_method
 from omegaconf import OmegaConf
 
 
@@ -40,8 +41,14 @@ OmegaConf.register_new_resolver("each", each, replace=True)
 
 @dataclass
 class BlockSweeperConf(BasicSweeperConf):
+    """The basic sweeper's options, the blocks (lists of overrides), and a check.
+
+    `check` names a function (config, choices) that raises for a config which no job can have.
+    """
+
     _target_: str = "hydra_plugins.mtl_blocks.BlockSweeper"
     blocks: list[list[str]] | None = None
+    check: str | None = None
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="mtl_blocks", node=BlockSweeperConf, provider="mtl")
@@ -50,9 +57,11 @@ ConfigStore.instance().store(group="hydra/sweeper", name="mtl_blocks", node=Bloc
 class BlockSweeper(BasicSweeper):
     """The basic sweeper, run over several blocks of overrides one after the other."""
 
-    def __init__(self, blocks: Sequence[Sequence[str]] | None = None, **options: Any) -> None:
+    def __init__(
+        self, blocks: Sequence[Sequence[str]] | None = None, check: str | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self.blocks = list(blocks or [[]])
+        self.blocks, self.check = list(blocks or [[]]), check
 
     def split_arguments(  # type: ignore[override]  # static in Hydra, which calls it on the instance
         self, overrides: list[Override], max_batch_size: int | None
@@ -75,3 +84,12 @@ class BlockSweeper(BasicSweeper):
                 jobs.setdefault(frozenset(job), job)
         os.environ["MTL_STUDY_SIZE"] = str(len(jobs))
         return list(self.split_overrides_to_chunks(list(jobs.values()), max_batch_size))
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Compose and check every job before the first one starts."""
+        assert self.hydra_context is not None
+        assert self.config is not None
+        for job in batch:
+            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
+            if self.check:
+                get_method(self.check)(config, config.hydra.runtime.choices)

@@ -6,26 +6,26 @@ import numpy as np
 
 SAME = 0.972
 MIRRORED = 0.985
-# Rows per product: 256 x 21k correlations are 22 MB, and their pairs stay few even where every picture resembles every other.
+# Rows per product: 256 x 21k correlations are 22 MB, and 90 MB of pairs where all pictures are alike.
 _BLOCK = 256
-# The error of a float32 product of two unit rows is below 1e-6; nearer than this to a threshold float64 decides.
+# Float32 products of unit rows are wrong by less than 1e-6; nearer than this to a threshold float64 decides.
 _MARGIN = 1e-5
 
 
 def cluster(grey: np.ndarray) -> np.ndarray:
     """The cluster [N] (int64, numbered by first appearance) of every picture, from grey versions [N, H, W].
 
-    Two pictures are joined where the correlation of their grey versions is at least 0.972, or at least 0.985 with one of
-    them mirrored; clusters are the connected components over all pairs. A flat picture (zero variance) has no correlation
-    and stays alone.
+    Two pictures are joined where the correlation of their grey versions is at least 0.972, or at least 0.985
+    with one of them mirrored; clusters are the connected components over all pairs. A flat picture (zero
+    variance) has no correlation and stays alone.
 
-    Correlations are float32 products, but those near a threshold are computed again from exact integers (uint8 grey
-    versions), so that neither the number of threads nor the BLAS library changes a cluster.
+    Correlations are float32 products, but those near a threshold are computed again in float64, for uint8
+    grey versions from exact integers: the number of threads and the BLAS library do not change a cluster.
     """
     plain = _centred(grey)
     mirrored = _centred(grey[:, :, ::-1])
     norms = np.linalg.norm(plain, axis=1)
-    norms[norms == 0] = np.inf
+    norms[norms < 1e-6] = np.inf  # flat; rounding leaves up to 1e-12 of float versions
     unit = (plain / norms[:, None]).astype(np.float32)
     roots = np.arange(len(grey))
     for others, threshold in ((plain, SAME), (mirrored, MIRRORED)):
@@ -44,7 +44,8 @@ def cluster(grey: np.ndarray) -> np.ndarray:
 def _centred(grey: np.ndarray) -> np.ndarray:
     """Rows [N, H W] (float64) of sum zero, times H W: whole numbers if the grey versions are, and exact."""
     rows = grey.reshape(len(grey), -1).astype(np.float64)
-    return rows * rows.shape[1] - rows.sum(axis=1, keepdims=True)
+    centred: np.ndarray = rows * rows.shape[1] - rows.sum(axis=1, keepdims=True)
+    return centred
 
 
 def _join(roots: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

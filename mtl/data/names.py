@@ -19,59 +19,46 @@ class Field:
     low: int
     high: int
 
-    def accepts(self, value: int) -> bool:
-        return self.low <= value <= self.high
-
 
 class Malformed(Exception):
     """The file name does not give usable labels; the message says why."""
 
 
 def labels(base: str, fields: Sequence[Field], partial_labels: str) -> list[float]:
-    """The labels [K] of a picture with base name `base`, in the order of `fields`; NaN where one is missing.
+    """The labels [K] in the base name of a picture, in the order of `fields`; NaN where one is missing.
 
-    A name lacks labels when it has fewer than K numbers before its last part (`61_1_20170109.jpg` of age, gender and
-    ethnicity) or an empty place (`61__2_20170109.jpg`). With `partial_labels="skip"` such a name is refused. With "mask" an
-    empty place is NaN and the others are kept; with too few numbers it is assumed that they stand in the order of the
-    fields and nothing else: a number is kept only if every way of handing the numbers to the fields, in order and within their
-    ranges, gives it to the same field. So 61 can only be the age, while 1 may be the gender or the ethnicity: both become
-    NaN. A value outside its range is a wrong label, not a missing one, and is refused in both modes.
+    A name lacks labels when it has fewer than K numbers before its last part, as `61_1_2017.jpg` for three
+    fields, or an empty place, as `61__2_2017.jpg`. With `partial_labels="skip"` such a name is refused. With
+    "mask" an empty place is NaN and the rest is kept. Of too few numbers nothing is assumed but that they
+    stand in the order of the fields: a number is kept only if every way of handing them to the fields, in
+    order and within the ranges, gives it to the same field. With ranges 1 to 116, 0 to 1 and 0 to 4, 61 is
+    surely the first label, but 1 may be the second or the third, and both become NaN. A value outside its
+    range is wrong, not missing: the name is refused in both modes.
 
     Raises:
         Malformed: the name does not follow the layout, a value is out of range, or no label is certain.
     """
     parts = base.split("_")[:-1][: len(fields)]
-    for text in parts:
-        if text and not NUMBER.fullmatch(text):
-            raise Malformed(f"{text!r} in the name is not a label, expected {layout(fields)}")
-    numbers = [int(text) if text else None for text in parts]
-    ways = []
-    for places in combinations(range(len(fields)), len(numbers)):
-        pairs = list(zip(places, numbers, strict=True))
-        if all(number is None or fields[place].accepts(number) for place, number in pairs):
-            ways.append({place: number for place, number in pairs if number is not None})
-    if len(numbers) == len(fields) and None not in numbers:
-        if not ways:
-            raise Malformed(_out_of_range(fields, numbers))
-        return [float(number) for number in ways[0].values()]
-    if partial_labels == "skip" or not ways:
-        found = sum(number is not None for number in numbers)
-        raise Malformed(f"the name has {found} of {len(fields)} labels, expected {layout(fields)}")
-    certain = [ways[0].get(place) if all(w.get(place) == ways[0].get(place) for w in ways) else None for place in range(len(fields))]
-    if all(value is None for value in certain):
-        raise Malformed(f"no label of the name is certain, expected {layout(fields)}")
-    return [math.nan if value is None else float(value) for value in certain]
+    for part in parts:
+        if part and not NUMBER.fullmatch(part):
+            raise Malformed(f"{part!r} is no label, expected a name like {layout(fields)}")
+    values = [int(part) if part else None for part in parts]
+    ways = [
+        dict(zip(places, values, strict=True))
+        for places in combinations(range(len(fields)), len(values))
+        if all(v is None or fields[p].low <= v <= fields[p].high for p, v in zip(places, values, strict=True))
+    ]
+    if not ways:
+        ranges = ", ".join(f"{field.name} {field.low} to {field.high}" for field in fields)
+        raise Malformed(f"labels {'_'.join(parts)} are out of range ({ranges})")
+    num = sum(value is not None for value in values)
+    certain = {place: value for place, value in ways[0].items() if all(way.get(place) == value for way in ways)}
+    found = [math.nan if (value := certain.get(place)) is None else float(value) for place in range(len(fields))]
+    if num < len(fields) and (partial_labels == "skip" or all(math.isnan(value) for value in found)):
+        raise Malformed(f"the name has {num} of {len(fields)} labels, expected a name like {layout(fields)}")
+    return found
 
 
 def layout(fields: Sequence[Field]) -> str:
     """How a file name should look, for messages."""
     return "".join(f"<{field.name}>_" for field in fields) + "<anything>.<ext>"
-
-
-def _out_of_range(fields: Sequence[Field], numbers: Sequence[int | None]) -> str:
-    wrong = [
-        f"{field.name}={number} is outside {field.low} to {field.high}"
-        for field, number in zip(fields, numbers, strict=True)
-        if number is not None and not field.accepts(number)
-    ]
-    return ", ".join(wrong)

@@ -35,7 +35,12 @@ class LabelNoise:
         for task in tasks:
             level = levels.get(task.name, 0.0)
             top = float("inf") if task.kind == "regression" else 1.0
-            if isinstance(level, bool) or not isinstance(level, int | float) or not 0 <= level <= top or level == float("inf"):
+            if (
+                isinstance(level, bool)
+                or not isinstance(level, int | float)
+                or not 0 <= level <= top
+                or level == float("inf")
+            ):
                 rule = "years, at least 0" if task.kind == "regression" else "a probability from 0 to 1"
                 raise ValueError(f"data.noise.{task.name}={level}: expected {rule}.")
         if mode not in ("fixed", "fresh"):

@@ -1,4 +1,4 @@
-"""Picture files -> one memory-mapped uint8 array, decoded once and shared by every job that reads the same pictures."""
+"""Picture files -> one memory-mapped uint8 array, decoded once and shared by all jobs on the same pictures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Pack:
         labels: float32 [N, K], NaN where missing.
         split_names: smallest base name of the picture's near-duplicate cluster, its own if it is alone.
         clusters: int64 [N].
-        fingerprint: sha256 of the sorted names and sizes (folder), or of the archive's size and its sorted names.
+        fingerprint: sha256 of the sorted names and sizes (folder), or of the archive's size and sorted names.
         rejected: (path, reason) of the pictures left out.
     """
 
@@ -69,7 +69,7 @@ def pack(
         fields: the labels in the file names, in their order there.
         image_size: S, pixels; every picture is stretched to S x S.
         cache: folder for packed pictures; safe to share between processes and to delete.
-        partial_labels: what to do with names that lack some labels, "skip" or "mask" (see `mtl.data.names.labels`).
+        partial_labels: "skip" or "mask" pictures whose names lack some labels (see `mtl.data.names.labels`).
         near_duplicates: find clusters of near-duplicates; without, every picture is alone.
         workers: decoding processes, by default one per available core; the result does not depend on it.
         progress: called with (pictures done, pictures in all) while decoding.
@@ -79,138 +79,154 @@ def pack(
     """
     if partial_labels not in ("skip", "mask"):
         raise ValueError(f"data.partial_labels should be 'skip' or 'mask', found {partial_labels!r}.")
-    if not 1 <= image_size <= 1024:
-        raise ValueError(f"data.image_size should be from 1 to 1024 pixels, found {image_size}.")
+    if image_size < 1:
+        raise ValueError(f"data.image_size should be at least 1 pixel, found {image_size}.")
     cache = Path(cache).expanduser().absolute()
     source = open_source(root, cache)
-    recipe = [FORMAT, PIL.__version__, source.fingerprint, [asdict(field) for field in fields]]
-    recipe += [image_size, partial_labels, near_duplicates]
-    entry = cache / hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
+    recipe = Recipe(source.fingerprint, tuple(fields), image_size, partial_labels, near_duplicates)
+    entry = cache / recipe.key()
     found = _load(entry)
     if found is None:
         with _locked(entry):
-            found = _load(entry)
+            found = _load(entry)  # by now another process may have packed it
             if found is None:
-                _build(source, entry, fields, image_size, partial_labels, near_duplicates, workers, progress)
+                _build(source, recipe, entry, workers, progress)
                 found = _load(entry)
     assert found is not None
     return found
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what an entry of the cache contains."""
+
+    fingerprint: str
+    fields: tuple[Field, ...]
+    image_size: int
+    partial_labels: str
+    near_duplicates: bool
+
+    def key(self) -> str:
+        content = json.dumps([FORMAT, PIL.__version__, asdict(self)])
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
 def _load(entry: Path) -> Pack | None:
-    """The packed pictures in the folder `entry`, None if it is missing, cut short or unreadable."""
+    """The pack in the folder `entry`; None if it is missing or damaged."""
     try:
         index = json.loads((entry / "index.json").read_bytes())
         shape = tuple(index["shape"])
         if (entry / "images").stat().st_size != math.prod(shape):
             return None
-        images = np.memmap(entry / "images", dtype=np.uint8, mode="r", shape=shape)
+        return Pack(
+            images=np.memmap(entry / "images", dtype=np.uint8, mode="r", shape=shape),
+            names=index["names"],
+            labels=np.array(index["labels"], dtype=np.float32),
+            split_names=index["split_names"],
+            clusters=np.array(index["clusters"], dtype=np.int64),
+            fingerprint=index["fingerprint"],
+            rejected=[(name, reason) for name, reason in index["rejected"]],
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Pack(
-        images=images,
-        names=index["names"],
-        labels=np.array(index["labels"], dtype=np.float32),
-        split_names=index["split_names"],
-        clusters=np.array(index["clusters"], dtype=np.int64),
-        fingerprint=index["fingerprint"],
-        rejected=[(path, reason) for path, reason in index["rejected"]],
-    )
 
 
 @contextmanager
 def _locked(entry: Path) -> Iterator[None]:
-    """One process at a time; the lock dies with its holder, and a problem with the cache is told in one sentence."""
+    """One process at a time; the lock dies with its holder. Trouble with the cache becomes one sentence."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        with open(f"{entry}.lock", "w") as file:
+        with entry.with_suffix(".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
     except OSError as error:
-        raise ValueError(
-            f"data.cache={entry.parent} cannot be written ({error.strerror}): choose another folder with data.cache=PATH."
-        ) from error
+        problem = f"data.cache={entry.parent} cannot be written ({error.strerror})"
+        raise ValueError(f"{problem}: choose another folder with data.cache=PATH.") from error
 
 
 def _build(
     source: Source,
+    recipe: Recipe,
     entry: Path,
-    fields: Sequence[Field],
-    size: int,
-    partial_labels: str,
-    near_duplicates: bool,
     workers: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Decode into a temporary folder beside `entry` and rename it; what an interrupted build left there goes first."""
-    rejected = list(source.rejected)
-    known: dict[str, list[float]] = {}
-    for name in source.names:
-        try:
-            known[name] = labels(PurePosixPath(name).name, fields, partial_labels)
-        except Malformed as error:
-            rejected.append((name, str(error)))
-    names = list(known)
-    temporary = Path(f"{entry}.part")
+    """Decode into a folder beside `entry`, renamed when complete; one that a killed build left goes first."""
+    known, rejected = _read_labels(source, recipe)
+    names, size = list(known), recipe.image_size
+    temporary = entry.with_suffix(".part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
+    images = temporary / "images"
     need = len(names) * size * size * 3
     if need > shutil.disk_usage(temporary).free:
-        raise OSError(errno.ENOSPC, f"{need / 2**20:,.0f} MiB are needed")
-    (temporary / "images").touch()
-    os.truncate(temporary / "images", need)
-    places = {name: i for i, name in enumerate(names)}
+        raise OSError(errno.ENOSPC, f"{need / 2**20:,.0f} MiB are needed and not free")
+    images.touch()
+    os.truncate(images, need)
     grey = np.zeros((len(names), GREY_SIZE, GREY_SIZE), dtype=np.uint8)
-    reasons: dict[int, str] = {}
+    places = {name: index for index, name in enumerate(names)}
     pictures = ((places[name], raw) for name, raw in source.read(names))
-    done = 0
-    for outcomes in decode_all(pictures, len(names), temporary / "images", size, workers):
-        for index, pixels, reason in outcomes:
+    kept: list[int] = []
+    num_done = 0
+    for outcomes in decode_all(pictures, len(names), images, size, workers):
+        for index, thumbnail, reason in outcomes:
             if reason:
-                reasons[index] = reason
+                rejected.append((names[index], reason))
             else:
-                grey[index] = np.frombuffer(pixels, dtype=np.uint8).reshape(GREY_SIZE, GREY_SIZE)
-        done += len(outcomes)
+                kept.append(index)
+                grey[index] = np.frombuffer(thumbnail, dtype=np.uint8).reshape(GREY_SIZE, GREY_SIZE)
+        num_done += len(outcomes)
         if progress:
-            progress(done, len(names))
-    rejected += [(names[i], reason) for i, reason in reasons.items()]
-    kept = [i for i in range(len(names)) if i not in reasons]
+            progress(num_done, len(names))
+    kept.sort()
     if not kept:
+        sample = "{!r}: {}".format(*min(rejected))
         raise ValueError(
-            f"data.root={source.root} holds no usable picture (rejected {len(rejected)}, such as {rejected[0][0]!r}:"
-            f" {rejected[0][1]}): point it at pictures named {layout(fields)}."
+            f"data.root={source.root} holds no usable picture (rejected {len(rejected)}, such as {sample}):"
+            f" point it at pictures named {layout(recipe.fields)}."
         )
-    _compact(temporary / "images", kept, size)
-    names = [names[i] for i in kept]
-    clusters = cluster(grey[kept]) if near_duplicates else np.arange(len(kept))
-    index = {
+    _compact(images, kept, size)
+    names = [names[index] for index in kept]
+    clusters = cluster(grey[kept]) if recipe.near_duplicates else np.arange(len(kept))
+    index_file = {
         "shape": [len(kept), size, size, 3],
         "names": names,
         "labels": [known[name] for name in names],
-        "split_names": _split_names(names, clusters),
+        "split_names": _split_names(names, clusters.tolist()),
         "clusters": clusters.tolist(),
         "fingerprint": source.fingerprint,
         "rejected": sorted(rejected),
     }
-    (temporary / "index.json").write_text(json.dumps(index))
-    if entry.exists():
-        shutil.rmtree(entry)
+    (temporary / "index.json").write_text(json.dumps(index_file))
+    shutil.rmtree(entry, ignore_errors=True)  # a damaged one
     temporary.rename(entry)
 
 
-def _compact(path: Path, kept: Sequence[int], size: int) -> None:
-    """Close the gaps that refused pictures left."""
-    images = np.memmap(path, dtype=np.uint8, mode="r+", shape=(kept[-1] + 1, size, size, 3))
+def _read_labels(source: Source, recipe: Recipe) -> tuple[dict[str, list[float]], list[tuple[str, str]]]:
+    """Labels by name, of the names that have them; and what is rejected so far."""
+    known, rejected = {}, list(source.rejected)
+    for name in source.names:
+        try:
+            known[name] = labels(PurePosixPath(name).name, recipe.fields, recipe.partial_labels)
+        except Malformed as error:
+            rejected.append((name, str(error)))
+    return known, rejected
+
+
+def _compact(images: Path, kept: Sequence[int], size: int) -> None:
+    """Close the gaps that refused pictures left in the file."""
+    pixels = np.memmap(images, dtype=np.uint8, mode="r+", shape=(kept[-1] + 1, size, size, 3))
     for new, old in enumerate(kept):
         if new != old:
-            images[new] = images[old]
-    images.flush()
-    os.truncate(path, len(kept) * size * size * 3)
+            pixels[new] = pixels[old]
+    pixels.flush()
+    os.truncate(images, len(kept) * size * size * 3)
 
 
-def _split_names(names: Sequence[str], clusters: np.ndarray) -> list[str]:
-    bases = [PurePosixPath(name).name for name in names]
+def _split_names(names: Sequence[str], clusters: Sequence[int]) -> list[str]:
+    """The smallest base name in the cluster of each picture."""
     smallest: dict[int, str] = {}
-    for base, number in zip(bases, clusters.tolist(), strict=True):
+    for name, number in zip(names, clusters, strict=True):
+        base = PurePosixPath(name).name
         smallest[number] = min(base, smallest.get(number, base))
-    return [smallest[number] for number in clusters.tolist()]
+    return [smallest[number] for number in clusters]

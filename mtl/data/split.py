@@ -14,15 +14,14 @@ Part = Literal["train", "val", "test"]
 def part(name: str, split_seed: int) -> Part:
     """The part of the pictures whose near-duplicate cluster has `name` as its smallest base name.
 
-    u = first 16 hexadecimal digits of sha256("<split_seed>:<name>") / 2^64; test below 0.2, validation below 0.3,
-    else train. A picture never changes its part when others are added, unless a twin with a smaller name joins it.
+    u = first 16 hexadecimal digits of sha256("<split_seed>:<name>") / 2^64; test below 0.2, validation below
+    0.3, else train. Pictures that are added move no other, unless one joins a cluster under a smaller name.
     """
-    text = f"{split_seed}:{name}".encode("utf-8", "surrogateescape")
-    u = int(hashlib.sha256(text).hexdigest()[:16], 16) / 2**64
+    u = int(hashlib.sha256(f"{split_seed}:{name}".encode()).hexdigest()[:16], 16) / 2**64
     return "test" if u < 0.2 else "val" if u < 0.3 else "train"
 
 
 def split(split_names: Sequence[str], split_seed: int) -> dict[Part, np.ndarray]:
-    """Indices (int64, ascending) of the pictures in each part: keys train, val and test, each picture in one."""
+    """Indices (int64, ascending) of the pictures in each part: train, val and test."""
     parts = np.array([part(name, split_seed) for name in split_names], dtype=object)
     return {p: np.flatnonzero(parts == p).astype(np.int64) for p in ("train", "val", "test")}

@@ -35,7 +35,9 @@ AGE_QUANTILES = (
 )
 STALE_SECONDS = 3600  # a living drawing adds a file every few milliseconds
 ANGLES = 1024  # entries of a table over the angle around the pith
-RADII = 400  # entries of a table from the pith to the cambium, and again from there to the outside of the bark
+RADII = (
+    400  # entries of a table from the pith to the cambium, and again from there to the outside of the bark
+)
 
 
 class Kind(NamedTuple):
@@ -92,7 +94,10 @@ def _noise(size: int) -> dict[str, Floats]:
 
     medium, coarse = max(2, size // 16), max(3, size // 3)
     return {
-        "fine": tile(1, ()), "medium": tile(medium, (0, 1)), "coarse": tile(coarse, (0, 1)), "streak": tile(medium * 3, (0,)),
+        "fine": tile(1, ()),
+        "medium": tile(medium, (0, 1)),
+        "coarse": tile(coarse, (0, 1)),
+        "streak": tile(medium * 3, (0,)),
     }
 
 
@@ -109,7 +114,12 @@ def _angles() -> tuple[Floats, Floats]:
     rows = []
     for low, high in ((2, 9), (8, 40), (40, 110)):
         order = np.arange(low, high)[:, None]
-        rows.append([(np.cos(order * angle + rng.uniform(0, 7, order.shape)) * np.sqrt(2 / len(order))).sum(0) for _ in range(32)])
+        rows.append(
+            [
+                (np.cos(order * angle + rng.uniform(0, 7, order.shape)) * np.sqrt(2 / len(order))).sum(0)
+                for _ in range(32)
+            ]
+        )
     return angle.astype(np.float32), np.array(rows, np.float32)
 
 
@@ -139,8 +149,12 @@ def _profile(rng: np.random.Generator, age: int, kind: Kind, pixels: float, bark
     whole = np.minimum(years.astype(np.intp), age - 1)
     late = (years - whole) ** 2.5 * rng.uniform(0.6, 1.3, age)[whole]
     late += 0.22 * rng.standard_normal(age)[whole]
-    width = max(1, round(RADII / pixels))  # a pixel's footprint, so that rings finer than a pixel fade instead of making moire
-    late = np.convolve(np.pad(late, (width, width), mode="edge"), np.full(width, 1 / width), mode="same")[width:-width]
+    width = max(
+        1, round(RADII / pixels)
+    )  # a pixel's footprint, so that rings finer than a pixel fade instead of making moire
+    late = np.convolve(np.pad(late, (width, width), mode="edge"), np.full(width, 1 / width), mode="same")[
+        width:-width
+    ]
 
     grown = age / (age + 25)
     share = kind.heart_share * grown * rng.uniform(0.8, 1.25)
@@ -155,7 +169,9 @@ def _profile(rng: np.random.Generator, age: int, kind: Kind, pixels: float, bark
     outside = (np.arange(RADII + 1) + 0.5) / RADII
     bark = np.array(kind.bark) * rng.uniform(0.8, 1.2) + rng.normal(0, 0.02, 3)
     inner = np.clip(1 - outside * 3.5, 0, 1)
-    skin = bark[:, None] * (0.75 + 0.35 * outside) + (np.array([0.62, 0.40, 0.25]) - bark)[:, None] * inner * 0.8
+    skin = (
+        bark[:, None] * (0.75 + 0.35 * outside) + (np.array([0.62, 0.40, 0.25]) - bark)[:, None] * inner * 0.8
+    )
     alpha = np.clip((1 - outside) * bark_pixels, 0, 1)
     table = np.ones((4, 2 * RADII + 1), np.float32)
     table[:3, :RADII], table[:3, RADII:], table[3, RADII:] = color, skin * alpha, alpha
@@ -166,7 +182,16 @@ def _clip(table: Floats) -> Floats:
     return np.clip(table, 0, 1, out=table)
 
 
-def _disease(rng: np.random.Generator, image: Floats, alpha: Floats, q: Floats, u: Floats, v: Floats, turn: NDArray[np.intp], pixels: float) -> None:
+def _disease(
+    rng: np.random.Generator,
+    image: Floats,
+    alpha: Floats,
+    q: Floats,
+    u: Floats,
+    v: Floats,
+    turn: NDArray[np.intp],
+    pixels: float,
+) -> None:
     """Paints one to three of the five kinds of disease; `q` is 0 at the pith and 1 at the cambium, `u` and `v` point away from the pith."""
     size = q.shape[0]
     angle, waves = _angles()
@@ -180,11 +205,21 @@ def _disease(rng: np.random.Generator, image: Floats, alpha: Floats, q: Floats, 
             color = np.array([0.36, 0.25, 0.16]) + rng.uniform(-0.1, 0.12) * np.array([1, 1.1, 1.2])
             _blend(image, color, _ramp(edge * 7) * wood * np.float32(strength), alpha)
             if rng.random() < 0.5:
-                _blend(image, np.array([0.06, 0.045, 0.035]), _ramp((edge - radius * rng.uniform(0.3, 0.7)) * np.float32(pixels / 2)) * wood, alpha)
+                _blend(
+                    image,
+                    np.array([0.06, 0.045, 0.035]),
+                    _ramp((edge - radius * rng.uniform(0.3, 0.7)) * np.float32(pixels / 2)) * wood,
+                    alpha,
+                )
         elif which == 1:  # blue stain: wedges that grow inwards from the bark
             sector = _ramp((waves[0, rng.integers(32)] - 0.15) * 3)[turn]
             depth = _ramp((q - rng.uniform(0.35, 0.7)) * 5 + 0.5 * rough)
-            _blend(image, np.array([0.38, 0.42, 0.45]) + rng.normal(0, 0.03, 3), sector * depth * wood * np.float32(0.8 * strength), alpha)
+            _blend(
+                image,
+                np.array([0.38, 0.42, 0.45]) + rng.normal(0, 0.03, 3),
+                sector * depth * wood * np.float32(0.8 * strength),
+                alpha,
+            )
         elif which == 2:  # star and ring shakes
             for direction in rng.uniform(0, 2 * np.pi, rng.integers(2, 6)):
                 _crack(rng, image, alpha, q, u, v, direction, rng.uniform(0.02, 0.05), rng.uniform(0.6, 1.1))
@@ -192,7 +227,12 @@ def _disease(rng: np.random.Generator, image: Floats, alpha: Floats, q: Floats, 
             for _ in range(rng.integers(4, 14)):
                 row, column = rng.integers(0, size, 2)
                 near = np.hypot(u - u[row, column], v - v[row, column]) * np.float32(pixels)
-                _blend(image, np.array([0.10, 0.07, 0.05]), _ramp(np.float32(rng.uniform(1.0, 2.2) * size / 64) + 0.3 - near) * wood, alpha)
+                _blend(
+                    image,
+                    np.array([0.10, 0.07, 0.05]),
+                    _ramp(np.float32(rng.uniform(1.0, 2.2) * size / 64) + 0.3 - near) * wood,
+                    alpha,
+                )
         else:  # fungus under the bark
             sector = _ramp((waves[0, rng.integers(32)] - 0.5) * 3)[turn]
             ring = _ramp(1 - np.abs(q - 0.98) * np.float32(7) + 0.3 * rough)
@@ -201,7 +241,15 @@ def _disease(rng: np.random.Generator, image: Floats, alpha: Floats, q: Floats, 
 
 
 def _crack(
-    rng: np.random.Generator, image: Floats, alpha: Floats, q: Floats, u: Floats, v: Floats, direction: float, width: float, length: float
+    rng: np.random.Generator,
+    image: Floats,
+    alpha: Floats,
+    q: Floats,
+    u: Floats,
+    v: Floats,
+    direction: float,
+    width: float,
+    length: float,
 ) -> None:
     """Paints a crack from near the pith outwards, `width` and `length` relative to the wood's radius."""
     x, y = np.float32(np.cos(direction)), np.float32(np.sin(direction))
@@ -231,17 +279,25 @@ def _ground(rng: np.random.Generator, size: int) -> Floats:
 def picture(rng: np.random.Generator, age: int, sick: int, species: int, size: int) -> NDArray[np.uint8]:
     """A picture uint8 [size, size, 3] of one trunk. The disc is drawn at twice the size, everything smooth at the size itself."""
     kind, grown, full = KINDS[species], age / (age + 30), 2 * size
-    reach = float(np.clip((0.30 + 0.62 * grown) * np.exp(0.22 * rng.standard_normal()), 0.24, 1.0))  # radius, half a picture = 1
+    reach = float(
+        np.clip((0.30 + 0.62 * grown) * np.exp(0.22 * rng.standard_normal()), 0.24, 1.0)
+    )  # radius, half a picture = 1
     room = max(0.12, 0.9 - reach)
     cx, cy = rng.uniform(-room, room, 2)
     squash, tilt, roll = rng.uniform(0.74, 1), rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
     turn_in = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
-    to_disc = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]]) @ np.diag([1, 1 / squash]) @ turn_in / reach
+    to_disc = (
+        np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+        @ np.diag([1, 1 / squash])
+        @ turn_in
+        / reach
+    )
     pith = rng.uniform(0, 0.4) * np.array([1.0, 0.0])
 
     axis = ((np.arange(full) + 0.5) / size - 1).astype(np.float32)
     u, v = (
-        (np.float32(a) * (axis - np.float32(cx)))[None, :] + (np.float32(b) * (axis - np.float32(cy)) - np.float32(p))[:, None]
+        (np.float32(a) * (axis - np.float32(cx)))[None, :]
+        + (np.float32(b) * (axis - np.float32(cy)) - np.float32(p))[:, None]
         for (a, b), p in zip(to_disc, pith, strict=True)
     )
     total = np.abs(u) + np.abs(v) + np.float32(1e-6)
@@ -249,26 +305,46 @@ def picture(rng: np.random.Generator, age: int, sick: int, species: int, size: i
     angle, waves = _angles()
     along = pith[0] * np.cos(angle)
     rim = np.sqrt(1 - pith[0] ** 2 + along**2) - along  # from the pith to a unit circle around the middle
-    rim = rim * (1 + kind.lobes * rng.uniform(0.5, 1.6) * waves[0, rng.integers(32)] + 0.004 * waves[1, rng.integers(32)])
+    rim = rim * (
+        1
+        + kind.lobes * rng.uniform(0.5, 1.6) * waves[0, rng.integers(32)]
+        + 0.004 * waves[1, rng.integers(32)]
+    )
     thick = kind.thickness * (0.3 + 0.9 * grown) * rng.uniform(0.75, 1.3)
-    thickness = thick * np.clip(1 + kind.furrows * (0.6 * waves[1, rng.integers(32)] + 0.3 * waves[2, rng.integers(32)]), 0.25, 2)
+    thickness = thick * np.clip(
+        1 + kind.furrows * (0.6 * waves[1, rng.integers(32)] + 0.3 * waves[2, rng.integers(32)]), 0.25, 2
+    )
     radius = np.sqrt(u * u + v * v)
     q = radius * (1 / rim).astype(np.float32)[turn]
     pixels = reach * size  # of the wood's radius in the drawing at twice the size
     steps = np.minimum(q, 1) + np.maximum(q - 1, 0) * (1 / thickness).astype(np.float32)[turn]
     table = _profile(rng, age, kind, pixels, thick * pixels)
     layers = np.take(table, np.minimum(steps * RADII, 2 * RADII).astype(np.intp), axis=1)
-    layers[:3] *= (1 - kind.rays * rng.uniform(0.5, 1.2) * np.clip(waves[2, rng.integers(32)], 0, 1.5)).astype(np.float32)[turn]
+    layers[:3] *= (
+        1 - kind.rays * rng.uniform(0.5, 1.2) * np.clip(waves[2, rng.integers(32)], 0, 1.5)
+    ).astype(np.float32)[turn]
     small = layers[:, ::2] + layers[:, 1::2]
     small = (small[:, :, ::2] + small[:, :, 1::2]) * np.float32(0.25)
     image, alpha = small[:3], small[3]
     q, u, v, turn = (np.ascontiguousarray(field[::2, ::2]) for field in (q, u, v, turn))
 
     bark = _ramp((q - 1) * np.float32(pixels / 2))
-    texture = np.float32(kind.furrows * 0.5) * bark * _window(rng, "fine", size) + np.float32(0.025) * _window(rng, "medium", size)
+    texture = np.float32(kind.furrows * 0.5) * bark * _window(rng, "fine", size) + np.float32(
+        0.025
+    ) * _window(rng, "medium", size)
     image *= 1 + texture
     if rng.random() < 0.35:  # drying opens a thin crack in sound wood too
-        _crack(rng, image, alpha, q, u, v, rng.uniform(0, 2 * np.pi), rng.uniform(0.008, 0.02), rng.uniform(0.5, 1.1))
+        _crack(
+            rng,
+            image,
+            alpha,
+            q,
+            u,
+            v,
+            rng.uniform(0, 2 * np.pi),
+            rng.uniform(0.008, 0.02),
+            rng.uniform(0.5, 1.1),
+        )
     if sick:
         _disease(rng, image, alpha, q, u, v, turn, pixels / 2)
 
@@ -277,10 +353,16 @@ def picture(rng: np.random.Generator, age: int, sick: int, species: int, size: i
     half = axis[::2] + np.float32(0.5 / size)
     ground = _ground(rng, size)
     fall = rng.uniform(0.05, 0.16)
-    far = np.sqrt(((half - cx + fall * lx)[None, :] ** 2 + (half - cy + fall * ly)[:, None] ** 2).astype(np.float32)) / np.float32(reach * (1 + thick))
-    ground *= 1 - np.float32(rng.uniform(0.3, 0.65)) * _ramp((np.float32(1.12) - far) * np.float32(rng.uniform(3, 8)))
+    far = np.sqrt(
+        ((half - cx + fall * lx)[None, :] ** 2 + (half - cy + fall * ly)[:, None] ** 2).astype(np.float32)
+    ) / np.float32(reach * (1 + thick))
+    ground *= 1 - np.float32(rng.uniform(0.3, 0.65)) * _ramp(
+        (np.float32(1.12) - far) * np.float32(rng.uniform(3, 8))
+    )
     image += ground * (1 - alpha)
-    light = 1 + np.float32(rng.uniform(0.03, 0.3)) * (np.float32(lx) * half[None, :] + np.float32(ly) * half[:, None])
+    light = 1 + np.float32(rng.uniform(0.03, 0.3)) * (
+        np.float32(lx) * half[None, :] + np.float32(ly) * half[:, None]
+    )
     light *= np.float32(rng.uniform(0.72, 1.12))
     image *= light
     warmth = rng.normal(0, 0.035)
@@ -343,7 +425,11 @@ def _finished(directory: Path, manifest: dict[str, int]) -> bool:
         found = json.loads(path.read_text())
         if found == manifest:
             return True
-        raise ValueError(f"{directory} holds another drawn set ({found}) than the one asked for ({manifest}): delete it or name another folder")
+        raise ValueError(
+            f"{directory} holds another drawn set ({found}) than the one asked for ({manifest}): delete it or name another folder"
+        )
     if directory.exists() and any(directory.iterdir()):
-        raise ValueError(f"{directory} holds files but no drawn set: name a new or empty folder for the drawn pictures")
+        raise ValueError(
+            f"{directory} holds files but no drawn set: name a new or empty folder for the drawn pictures"
+        )
     return False

@@ -11,9 +11,7 @@ from mtl.report import report
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: the table is written; 1: no run is finished yet; 2: a mistake, named in one sentence."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mtl.report", description="Print and write the table of a study."
-    )
+    parser = argparse.ArgumentParser(prog="python -m mtl.report", description="Print and write the table of a study.")
     parser.add_argument("study", help="folder of the study, such as runs/default")
     try:
         return 0 if report(parser.parse_args(arguments).study) else 1

@@ -19,7 +19,7 @@ from mtl.rundir import RunDir
 if TYPE_CHECKING:
     import pandas as pd
 
-# The C parser reads a config in 2 ms instead of 20: a study of 1,000 runs stays below 5 s.
+# The C parser reads a config in 0.6 ms, the Python one in 4: with that, YAML would be most of the time.
 _YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _COST = ("step_ms", "images_per_s", "peak_mib", "train_s", "total_s", "parameters")
 _RUN_COLUMNS = (
@@ -44,7 +44,7 @@ class Study:
     """One study folder. `tasks` in `runs` is joined by `+`; `score` in `values` has an empty task."""
 
     folder: Path
-    #: one row per run directory: `_RUN_COLUMNS`, then the columns of `keys`; None where a run has no such thing
+    #: one row per run directory: `_RUN_COLUMNS`, then the columns of `keys`; None where a run has nothing
     runs: pd.DataFrame
     #: one row per number of the finished runs: run, split (val, test, trivial), task, metric, value
     values: pd.DataFrame
@@ -79,9 +79,7 @@ def collect(folder: str | Path) -> Study:
     _mark_copies(runs)
     done = [run for run in runs if run.row["status"] == "done"]
     tasks = {task for run in runs for task in run.config.get("tasks", [])}
-    keys = _columns(
-        _differing([run.config for run in done or runs]), taken={*_RUN_COLUMNS} - {"tasks", "data"} | tasks
-    )
+    keys = _columns(_differing([run.config for run in done or runs]), taken={*_RUN_COLUMNS} - {"tasks", "data"} | tasks)
     for run in runs:
         run.row |= {column: _cell(run.config[key]) for key, column in keys.items() if key in run.config}
     columns = list(dict.fromkeys([*_RUN_COLUMNS, *keys.values()]))
@@ -193,8 +191,8 @@ def _mark_copies(runs: Sequence[_Run]) -> None:
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Keys that tell runs apart, the weighting's name excepted.
 
-    A key of a group (`weighting.method.temperature`) is compared among runs of the same member only: that `dwa` has a
-    temperature and `sum` none says nothing beyond their names.
+    A key of a group (`weighting.method.temperature`) is compared among runs of the same member only: that `dwa` has
+    a temperature and `sum` none says nothing beyond their names.
     """
     seen: dict[tuple[str, str], set[str]] = {}
     keys = dict.fromkeys(key for config in configs for key in config)
@@ -211,10 +209,7 @@ def _columns(keys: Sequence[str], taken: set[str]) -> dict[str, str]:
     """Key -> its last part, or as many last parts as make it unique: `optimizer.lr` -> `lr`."""
     suffixes = {key: [key.split(".", n)[-1] for n in reversed(range(key.count(".") + 1))] for key in keys}
     count = Counter(suffix for of_key in suffixes.values() for suffix in of_key)
-    return {
-        key: next((s for s in of_key if count[s] == 1 and s not in taken), key)
-        for key, of_key in suffixes.items()
-    }
+    return {key: next((s for s in of_key if count[s] == 1 and s not in taken), key) for key, of_key in suffixes.items()}
 
 
 def _shared(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -28,20 +28,17 @@ def caption(study: Study, table: Table) -> list[str]:
         "train.epochs": "epochs {}",
     }
     facts = [", ".join(data), f"tasks {', '.join(table.tasks)}"]
-    facts += [
-        text.format(study.shared[key]) for key, text in known.items() if study.shared.get(key) is not None
-    ]
+    facts += [text.format(study.shared[key]) for key, text in known.items() if study.shared.get(key) is not None]
     rows = [row for row in table.rows if row.weighting != TRIVIAL]
     low, high = min(row.seeds for row in rows), max(row.seeds for row in rows)
-    seeds = f"n = {low}" if low == high else f"n = {low} to {high}"
-    spread = (
-        f"mean ± standard deviation (n - 1) over {seeds} seeds" if high > 1 else "one seed per row: no spread"
-    )
+    n = f"n = {low}" if low == high else f"n = {low} to {high}"
+    several = f"mean ± standard deviation (n - 1) over {n} seeds"
+    spread = several if high > 1 else "one seed per row: no spread"
     lines = [
         f"Data: {'; '.join(facts)}.",
         f"Test split at the epoch of the best validation score; test set used once; {spread}.",
-        "↓ lower is better, ↑ higher is better. val/score: mean over all tasks of the improvement on the trivial guess "
-        "(0 no better, 1 perfect). step: milliseconds per training step.",
+        "↓ lower is better, ↑ higher is better. val/score: mean over all tasks of the improvement on the trivial "
+        "guess (0 no better, 1 perfect). step: milliseconds per training step.",
     ]
     if len(rows) < len(table.rows):
         lines.append(f"{TRIVIAL}: always guessing the training median or the most frequent class.")
@@ -88,9 +85,7 @@ def to_text(table: Table) -> str:
     headings, rows = _cells(table, primary=True)
     lines = [[top for top, _ in headings], [bottom for _, bottom in headings], *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = [
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
-    ]
+    padded = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
     return "\n".join([*padded[:2], "-" * (sum(widths) + 2 * len(widths) - 2), *padded[2:]])
 
 
@@ -118,22 +113,15 @@ def to_csv(table: Table) -> str:
     return file.getvalue()
 
 
-def _cells(
-    table: Table, primary: bool, line_break: str = _ONE_LINE
-) -> tuple[list[tuple[str, str]], list[list[str]]]:
+def _cells(table: Table, primary: bool, line_break: str = _ONE_LINE) -> tuple[list[tuple[str, str]], list[list[str]]]:
     """Two-part headings and one text per cell; with `primary`, one metric per task."""
     columns = [column for column in table.columns if column.primary or not primary]
     headings = [("weighting", ""), *((key, "") for key in table.keys), *map(_heading, columns), ("seeds", "")]
     numbers = [_format(table, column, primary, line_break) for column in columns]
     rows = []
     for index, row in enumerate(table.rows):
-        keys = [
-            "all" if _is_all(key, row.keys.get(key, ""), table) else row.keys.get(key, "")
-            for key in table.keys
-        ]
-        rows.append(
-            [row.weighting, *keys, *(of_column[index] for of_column in numbers), str(row.seeds or "")]
-        )
+        keys = ["all" if _is_all(key, row.keys.get(key, ""), table) else row.keys.get(key, "") for key in table.keys]
+        rows.append([row.weighting, *keys, *(of_column[index] for of_column in numbers), str(row.seeds or "")])
     return headings, rows
 
 

@@ -39,7 +39,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One configuration: the weighting's name, a text per key column, an estimate per column that it fills."""
+    """One configuration: the weighting's name, a text per key column, an estimate per column it fills."""
 
     weighting: str
     keys: dict[str, str]
@@ -77,10 +77,12 @@ def build(study: Study) -> Table:
     runs = _finished(study)
     if not runs:
         raise ValueError(f"no run in {study.folder} is finished: there is no table yet")
-    tasks = _merge(sorted([run.tasks for run in runs], key=len, reverse=True))
+    longest_first = sorted((run.tasks for run in runs), key=len, reverse=True)
+    tasks = _merge(longest_first)
     keys = sorted(runs[0].keys, key=lambda key: key == "tasks")
     groups: dict[tuple[str, ...], list[_Run]] = {}
-    for run in sorted(runs, key=lambda run: _order(run, keys, tasks)):
+    runs.sort(key=lambda run: _order(run, keys, tasks))
+    for run in runs:
         groups.setdefault((run.weighting, *(_text(run.keys[key]) for key in keys)), []).append(run)
     rows = [
         Row(
@@ -91,9 +93,7 @@ def build(study: Study) -> Table:
         )
         for (weighting, *texts), group in groups.items()
     ]
-    rows += _trivial_rows(
-        runs, [name for key, name in study.keys.items() if key.startswith(("data.", "names.data"))]
-    )
+    rows += _trivial_rows(runs, [name for key, name in study.keys.items() if key.startswith(("data.", "names.data"))])
     filled = {key for row in rows for key in row.cells}
     columns = [column for column in _columns(tasks, sorted(filled)) if column.key in filled]
     return Table(keys, columns, rows, tasks)
@@ -171,9 +171,7 @@ def _estimates(runs: Iterable[Mapping[str, float]]) -> dict[str, Estimate]:
         for key, value in numbers.items():
             values.setdefault(key, []).append(value)
     return {
-        key: Estimate(
-            statistics.fmean(of_key), statistics.stdev(of_key) if len(of_key) > 1 else None, len(of_key)
-        )
+        key: Estimate(statistics.fmean(of_key), statistics.stdev(of_key) if len(of_key) > 1 else None, len(of_key))
         for key, of_key in values.items()
     }
 

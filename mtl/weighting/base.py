@@ -100,10 +100,7 @@ class Weighting(nn.Module):
                 for name, parameter in self.named_parameters()
                 if parameter.dim() and len(parameter) == len(self.tasks)
             }
-        if self.kind == "total":
-            effective = self._backward_total(step)
-        else:
-            effective = self._backward_jacobian(step)
+        effective = self._backward_total(step) if self.kind == "total" else self._backward_jacobian(step)
         full[self.active] = effective.to(full.dtype)
         return full
 

@@ -40,7 +40,7 @@ class Jacobian:
         self._point(self._update_views)
 
     def _views(self, flat: Tensor) -> list[Tensor]:
-        chunks = flat.split([p.numel() for p in self.parameters])
+        chunks = torch.split(flat, [p.numel() for p in self.parameters])
         return [chunk.view(p.shape) for chunk, p in zip(chunks, self.parameters, strict=True)]
 
     def _point(self, views: Sequence[Tensor]) -> None:

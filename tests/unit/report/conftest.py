@@ -20,11 +20,12 @@ CONFIG: dict[str, Any] = {
     "names": {"weighting": "sum", "backbone": "resnet18", "data": "trees"},
     "data": {"root": "trees", "split_seed": 0, "synthetic": True, "fingerprint": "ab" * 32},
     "backbone": {"_target_": "mtl.backbones.resnet.ResNet", "depth": 18},
-    "weighting": {"kind": "loss-based", "method": {"_target_": "torchjd.Sum"}},
+    "weighting": {"method": {"_target_": "sum"}},
     "optimizer": {"lr": 0.003},
+    "control": {"lr": 0.025},
     "train": {"epochs": 5, "device": "cpu"},
 }
-METRICS = {
+TEST: dict[str, dict[str, float | None]] = {
     "age": {"mae_years": 10.0, "rmse_log": 0.1018},
     "sick": {"accuracy": 0.892, "balanced_accuracy": 0.881, "f1_macro": 0.879},
     "species": {"accuracy": 0.786, "balanced_accuracy": 0.70, "f1_macro": 0.69},
@@ -38,11 +39,10 @@ TRIVIAL = {
 WriteRun = Callable[..., Path]
 
 
-def configure(**changes: Any) -> dict[str, Any]:
-    """CONFIG with `weighting`, and dotted keys (`optimizer__lr`) changed or added."""
+def configure(weighting: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """CONFIG with another weighting and other values: `optimizer__lr` is `optimizer.lr`."""
     config = copy.deepcopy(CONFIG)
-    config["names"]["weighting"] = changes.pop("weighting", "sum")
-    config["weighting"]["method"]["_target_"] = config["names"]["weighting"]
+    config["names"]["weighting"] = config["weighting"]["method"]["_target_"] = weighting
     for key, value in changes.items():
         *parents, last = key.split("__")
         node = config
@@ -59,30 +59,34 @@ def study(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write_run(study: Path) -> WriteRun:
-    """`write_run(status="done", mae=10.0, weighting="dwa", seed=1, optimizer__lr=0.1)` -> the run directory."""
+    """`write_run("dwa", seed=1, mae=9.5, optimizer__lr=0.1)` writes a finished run; its directory."""
 
     def write(
-        status: str = "done", mae: float = 10.0, error: BaseException | None = None, **changes: Any
+        weighting: str = "sum",
+        status: str = "done",
+        *,
+        mae: float | None = 10.0,
+        step_ms: float = 103.2,
+        error: BaseException | None = None,
+        **changes: Any,
     ) -> Path:
-        config = configure(**changes)
+        config = configure(weighting, changes)
         run = RunDir(study / run_name(config))
         run.begin()
         run.write_config(config)
         if status == "done":
-            test: dict[str, Any] = {task: dict(METRICS[task]) for task in config["tasks"]}
+            test = copy.deepcopy({task: TEST[task] for task in config["tasks"]})
             if "age" in test:
                 test["age"]["mae_years"] = mae
-            trivial = {task: TRIVIAL[task] for task in config["tasks"]}
             metrics = {
                 "selected_epoch": 4,
-                "val": {**test, "score": 0.41},
-                "test": {**test, "score": 0.4},
-                "trivial": trivial,
+                "val": test | {"score": 0.41},
+                "test": test | {"score": 0.40},
+                "trivial": {task: TRIVIAL[task] for task in config["tasks"]},
             }
             run.write_json("metrics.json", metrics)
-            run.write_json(
-                "cost.json", {"total_s": 60.0, "step_ms": 103.2, "images_per_s": 620.0, "peak_mib": 410.5}
-            )
+            cost = {"total_s": 60.0, "step_ms": step_ms, "images_per_s": 620.0, "peak_mib": 410.5}
+            run.write_json("cost.json", cost)
         if status != "running":
             run.end(status, error)
         return run.path

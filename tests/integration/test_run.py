@@ -1,0 +1,181 @@
+"""run.py as a user starts it: real processes, real files, real signals."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "data.draw.num=120",
+    "backbone=mobilenet",
+    "train.batch_size=16",
+    "train.threads=1",
+    "train.device=cpu",
+]
+
+
+@pytest.fixture
+def start(tmp_path, cache):
+    """Starts `python run.py ...` in its own folder."""
+    started: list[subprocess.Popen[str]] = []
+
+    def call(*overrides: str) -> subprocess.Popen[str]:
+        environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
+        environment.pop("WANDB_MODE", None)
+        command = [sys.executable, str(ROOT / "run.py"), f"data.cache={cache}", *SMALL, *overrides]
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        started.append(process)
+        return process
+
+    yield call
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+    return process.communicate(timeout=120)
+
+
+def comparable(run: Path) -> dict[str, bytes]:
+    names = ("history.jsonl", "metrics.json", "predictions.csv", "config.yaml", "rejected.csv", "best.pt")
+    return {name: (run / name).read_bytes() for name in names}
+
+
+def only(folder: Path) -> Path:
+    (run,) = (path for path in folder.iterdir() if path.is_dir())
+    return run
+
+
+def test_a_run_leaves_its_records_and_two_equal_runs_are_equal(start, tmp_path):
+    runs = []
+    for name in ("first", "second"):
+        process = start("weighting=uncertainty", "train.epochs=2", f"runs_dir={name}")
+        output, errors = finish(process)
+        assert process.returncode == 0, errors
+        assert errors == ""
+        assert "test at epoch" in output
+        runs.append(only(tmp_path / name / "default"))
+    first, second = runs
+    assert first.name == second.name
+    config_differs = {"config.yaml"}  # runs_dir stands in it
+    for name in comparable(first).keys() - config_differs:
+        assert comparable(first)[name] == comparable(second)[name], name
+
+    status = json.loads((first / "status.json").read_text())
+    assert status["status"] == "done"
+    assert not (first / "last.pt").exists()
+    assert list(first.glob("wandb/offline-run-*/*.wandb"))
+    rows = [json.loads(line) for line in (first / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [0, 1]
+    for key in (
+        "lr",
+        "train/loss/age",
+        "val/sick/accuracy",
+        "val/score",
+        "weight/age",
+        "share/species",
+        "weight/sum",
+    ):
+        assert isinstance(rows[0][key], float), key
+    metrics = json.loads((first / "metrics.json").read_text())
+    assert metrics["val"]["score"] == max(row["val/score"] for row in rows)
+    assert rows[metrics["selected_epoch"]]["val/score"] == metrics["val"]["score"]
+    with (first / "predictions.csv").open() as file:
+        predictions = list(csv.DictReader(file))
+    mean_error = sum(abs(float(p["age/true"]) - float(p["age/pred"])) for p in predictions) / len(predictions)
+    assert mean_error == pytest.approx(metrics["test"]["age"]["mae_years"], rel=1e-4)
+    hits = sum(p["species/true"] == p["species/pred"] for p in predictions) / len(predictions)
+    assert hits == pytest.approx(metrics["test"]["species"]["accuracy"])
+    assert not [path for path in first.rglob(".*") if path.is_file()], "temporary files are left"
+
+
+def test_a_study_is_tabled_and_its_finished_runs_are_skipped(start, tmp_path):
+    command = ["-m", "weighting=sum,dwa", "seed=0,1", "train.epochs=1", "logger=none"]
+    process = start(*command)
+    output, errors = finish(process)
+    assert process.returncode == 0, errors
+    runs = sorted((tmp_path / "runs" / "default").glob("*-s?"))
+    assert len(runs) == 4
+    table = (tmp_path / "runs" / "default" / "table.md").read_text()
+    for weighting in ("sum", "dwa"):
+        assert weighting in output
+        assert weighting in table
+    assert "synthetic" in table
+    assert (tmp_path / "runs" / "default" / "table.csv").is_file()
+
+    before = {path: (path / "status.json").stat().st_mtime_ns for path in runs}
+    process = start(*[word.replace("seed=0,1", "seed=0,1,2") for word in command])
+    output, errors = finish(process)
+    assert process.returncode == 0, errors
+    assert output.count("done before, skipped") == 4
+    assert {path: (path / "status.json").stat().st_mtime_ns for path in runs} == before
+    assert len(list((tmp_path / "runs" / "default").glob("*-s2"))) == 2
+
+
+def test_a_failing_job_is_recorded_and_the_others_go_on(start, tmp_path):
+    process = start("-m", "weighting=dwa", "weighting.method.temperature=choice(-1,2)", "train.epochs=1", "logger=none")
+    output, errors = finish(process)
+    assert process.returncode == 1
+    assert "Traceback" not in output + errors
+    statuses = [json.loads(path.read_text()) for path in (tmp_path / "runs" / "default").glob("*/status.json")]
+    assert sorted(status["status"] for status in statuses) == ["done", "failed"]
+    (failed,) = (status for status in statuses if status["status"] == "failed")
+    assert "temperature=-1" in failed["error"]
+    assert "temperature=-1" in output + errors
+
+
+def test_a_failing_run_says_where_and_is_repeated(start, tmp_path):
+    blow_up = ["optimizer=sgd", "optimizer.lr=1e6", "age_target=raw", "age_target.loss=mse", "logger=none"]
+    process = start(*blow_up)
+    _, errors = finish(process)
+    assert process.returncode == 1
+    assert "not finite" in errors
+    status = json.loads(next(tmp_path.rglob("status.json")).read_text())
+    assert status["status"] == "failed"
+    assert "FloatingPointError" in status["traceback"]
+    assert not list(tmp_path.rglob("best.pt"))
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_goes_on_where_it_was(start, tmp_path, signal_number):
+    command = ["weighting=dwa", "train.epochs=6", "logger=none"]
+    finish(start(*command, "runs_dir=undisturbed"))
+    process = start(*command)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(tmp_path.glob("runs/default/*/last.pt")):
+        time.sleep(0.01)
+    process.send_signal(signal_number)
+    output, errors = finish(process)
+    run = only(tmp_path / "runs" / "default")
+    if signal_number != signal.SIGKILL:
+        assert process.returncode == 130, errors
+        assert "Traceback" not in output + errors
+        assert "the same command again goes on" in errors
+        assert json.loads((run / "status.json").read_text())["status"] == "interrupted"
+    output, _ = finish(start(*command))
+    assert "1/6" not in output, "the first epoch was trained again"
+    undisturbed = only(tmp_path / "undisturbed" / "default")
+    for name in ("history.jsonl", "metrics.json", "predictions.csv"):
+        assert (run / name).read_bytes() == (undisturbed / name).read_bytes(), name
+
+
+def test_single_task_rows_stand_beside_the_others_in_a_sweep(start, tmp_path):
+    process = start("sweep=small", "seed=0", "train.epochs=1", "logger=none")
+    _, errors = finish(process)
+    assert process.returncode == 0, errors
+    configs = [path.name for path in (tmp_path / "runs" / "small").iterdir() if path.is_dir()]
+    assert len(configs) == 7  # sum, uncertainty, dwa, rlw, and three single-task runs
+    table = (tmp_path / "runs" / "small" / "table.csv").read_text()
+    assert "species" in table

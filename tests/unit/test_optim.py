@@ -1,0 +1,190 @@
+"""Parameter groups, schedules for any number of steps, clipping."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from mtl.optim import Schedule, build_optimizer, clip_, constant, cosine, one_cycle
+
+ADAMW = partial(torch.optim.AdamW, lr=0.1, weight_decay=0.5)
+SGD = partial(torch.optim.SGD, lr=0.1, weight_decay=0.5, momentum=0.9)
+
+
+class Learnt(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scales = nn.Parameter(torch.ones(3))
+
+
+def test_network_and_method_are_apart():
+    model, method = nn.Linear(3, 2), Learnt()
+    optimizer = build_optimizer(ADAMW, model, method, 0.025)
+    network, own = optimizer.param_groups
+    assert {id(p) for p in network["params"]} == {id(p) for p in model.parameters()}
+    assert {id(p) for p in own["params"]} == {id(method.scales)}
+    assert (network["lr"], network["weight_decay"]) == (0.1, 0.5)
+    assert (own["lr"], own["weight_decay"]) == (0.025, 0.0)
+
+
+@pytest.mark.parametrize("make", [ADAMW, SGD])
+def test_methods_parameters_do_not_decay(make):
+    """A zero gradient moves the network by weight decay and the method's parameters not at all."""
+    model, method = nn.Linear(3, 2), Learnt()
+    optimizer = build_optimizer(make, model, method, 0.025)
+    before = model.weight.detach().clone()
+    for parameter in [*model.parameters(), *method.parameters()]:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    assert method.scales.tolist() == [1.0, 1.0, 1.0]
+    assert (model.weight.abs() < before.abs()).all()
+
+
+def test_a_method_without_parameters_has_no_group():
+    assert len(build_optimizer(SGD, nn.Linear(3, 2), nn.Identity(), 0.025).param_groups) == 1
+
+
+def test_frozen_parameters_are_left_out():
+    model = nn.Linear(3, 2)
+    model.bias.requires_grad_(False)
+    (group,) = build_optimizer(SGD, model, nn.Identity(), 0.025).param_groups
+    assert group["params"] == [model.weight]
+
+
+@pytest.mark.parametrize("make", [ADAMW, SGD])
+def test_fused(make):
+    assert build_optimizer(make, nn.Linear(3, 2), Learnt(), 0.025).defaults["fused"] is True
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(torch.optim.SGD, lr=0.1, nesterov=True),
+        partial(torch.optim.AdamW, lr=0.1, betas=(2.0, 0.9)),
+        partial(torch.optim.SGD, lr=-1),
+    ],
+)
+def test_options_that_the_optimizer_refuses(make):
+    with pytest.raises(ValueError, match=r"^optimizer: .*\.$"):
+        build_optimizer(make, nn.Linear(3, 2), Learnt(), 0.025)
+
+
+def test_schedule_moves_the_network_only():
+    optimizer = build_optimizer(ADAMW, nn.Linear(3, 2), Learnt(), 0.025)
+    schedule = Schedule(optimizer, 10, "cosine")
+    for step in range(10):
+        rate = schedule.apply(step)
+        assert rate == optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * (1 + math.cos(math.pi * step / 10)) / 2)
+        assert optimizer.param_groups[1]["lr"] == 0.025
+
+
+def test_schedule_goes_on_after_a_checkpoint_was_loaded():
+    """`load_state_dict` replaces the groups and their rates; the base rate stays that of the config."""
+    model = nn.Linear(3, 2)
+    first = build_optimizer(ADAMW, model, Learnt(), 0.025)
+    Schedule(first, 10, "one_cycle", 0.5).apply(8)
+    second = build_optimizer(ADAMW, model, Learnt(), 0.025)
+    schedule = Schedule(second, 10, "one_cycle", 0.5)
+    second.load_state_dict(first.state_dict())
+    wanted = [0.1 * one_cycle(step, 10, 0.5) for step in range(10)]
+    for step in range(10):
+        assert schedule.apply(step) == second.param_groups[0]["lr"] == pytest.approx(wanted[step])
+        assert second.param_groups[1]["lr"] == 0.025
+
+
+@pytest.mark.parametrize(
+    ("kind", "warmup", "sentence"),
+    [
+        ("linear", 0.0, r"schedule\.kind=linear: expected one of constant, cosine, one_cycle\."),
+        ("one_cycle", 1.0, r"schedule\.warmup=1\.0: expected a share of the steps, at least 0 and below 1\."),
+        ("one_cycle", -0.1, r"schedule\.warmup=-0\.1: expected a share"),
+        ("one_cycle", float("nan"), r"schedule\.warmup=nan: expected a share"),
+    ],
+)
+def test_schedule_refuses(kind, warmup, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Schedule(build_optimizer(SGD, nn.Linear(3, 2), Learnt(), 0.025), 10, kind, warmup)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.25, 0.3, 0.5, 0.99])
+def test_one_cycle_for_any_number_of_steps(warmup):
+    """Finite, positive, once up to 1 and once down: for 1 to 50 steps, a single one included."""
+    for num_steps in range(1, 51):
+        factors = [one_cycle(step, num_steps, warmup) for step in range(num_steps)]
+        assert all(math.isfinite(factor) and 0 < factor <= 1 for factor in factors), num_steps
+        assert max(factors) == pytest.approx(1), (num_steps, "the peak is the learning rate that was asked for")
+        peak = factors.index(max(factors))
+        assert factors[: peak + 1] == sorted(factors[: peak + 1])
+        assert factors[peak:] == sorted(factors[peak:], reverse=True)
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+@pytest.mark.parametrize(("num_steps", "warmup"), [(8, 0.25), (20, 0.25), (48, 0.25), (10, 0.3), (50, 0.5), (40, 0.1)])
+def test_one_cycle_is_torchs(num_steps, warmup):
+    """torch's OneCycleLR (its defaults: cosine, from 1/25, to 1e-4/25), where warmup x steps is a whole number above 1."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=num_steps, pct_start=warmup, cycle_momentum=False)
+    for step in range(num_steps):
+        assert one_cycle(step, num_steps, warmup) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9), step
+        if step < num_steps - 1:
+            theirs.step()
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+def test_why_one_cycle_is_our_own():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    with pytest.raises(ZeroDivisionError):
+        torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=4, pct_start=0.25, cycle_momentum=False)
+
+
+def test_one_cycle_ends_low():
+    assert one_cycle(0, 40, 0.25) == pytest.approx(1 / 25)
+    assert one_cycle(39, 40, 0.25) == pytest.approx(1e-4 / 25)
+
+
+def test_cosine_is_torchs():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 12)
+    for step in range(12):
+        assert cosine(step, 12, 0.0) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        theirs.step()
+
+
+def test_constant_is_one():
+    assert {constant(step, 10, 0.0) for step in range(10)} == {1.0}
+
+
+def test_clip_scales_to_the_limit():
+    """Gradients (3, 4) have norm 5; at most 1 leaves a fifth of them."""
+    parameters = [nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))]
+    parameters[0].grad, parameters[1].grad = torch.tensor([3.0]), torch.tensor([4.0])
+    assert clip_(parameters, 1.0).item() == pytest.approx(0.2, rel=1e-5)
+    assert [p.grad.item() for p in parameters] == pytest.approx([0.6, 0.8], rel=1e-5)
+
+
+def test_clip_leaves_small_gradients_to_the_bit():
+    parameter = nn.Parameter(torch.zeros(3))
+    parameter.grad = torch.tensor([0.1, 0.2, 0.3])
+    assert clip_([parameter], 1.0).item() == 1
+    assert torch.equal(parameter.grad, torch.tensor([0.1, 0.2, 0.3]))
+
+
+def test_clip_agrees_with_torch():
+    model, other = nn.Linear(5, 4), nn.Linear(5, 4)
+    for module in (model, other):
+        for parameter in module.parameters():
+            parameter.grad = torch.ones_like(parameter)
+    norm = torch.nn.utils.clip_grad_norm_(other.parameters(), 0.5)
+    factor = clip_(model.parameters(), 0.5)
+    assert factor.item() == pytest.approx(0.5 / norm.item(), rel=1e-5)
+    torch.testing.assert_close(model.weight.grad, other.weight.grad)
+
+
+def test_clip_without_any_gradient():
+    """A batch in which no task has a label leaves no gradient at all."""
+    assert clip_([nn.Parameter(torch.zeros(3))], 1.0).item() == 1

@@ -1,0 +1,162 @@
+"""The contract: what the base class refuses, where it writes gradients, and that a loss-based method is plain backward."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mtl.weighting.base import Weighting
+
+
+class Total(Weighting):
+    def total(self, losses: Tensor) -> Tensor:
+        return losses.sum()
+
+
+class Weights(Weighting):
+    def weights(self, gramian: Tensor) -> Tensor:
+        return gramian.new_ones(len(gramian))
+
+
+class Direction(Weighting):
+    def direction(self, jacobian: Tensor) -> Tensor:
+        return jacobian.sum(0)
+
+
+class Nothing(Weighting):
+    pass
+
+
+class Both(Total):
+    def direction(self, jacobian: Tensor) -> Tensor:
+        return jacobian.sum(0)
+
+
+class Inherited(Total):
+    """Implements `total` through its parent."""
+
+
+def test_one_kind_exactly(tasks):
+    with pytest.raises(TypeError, match="Nothing must implement one of total, weights, direction; found none"):
+        Nothing(tasks)
+    with pytest.raises(TypeError, match="Both must implement one of .*; found total and direction"):
+        Both(tasks)
+    assert [method(tasks).kind for method in (Total, Weights, Direction, Inherited)] == ["total", "weights", "direction", "total"]
+
+
+@pytest.mark.parametrize("method", [Total, Weights, Direction])
+def test_three_kinds_of_the_plain_sum_agree(bench, method):
+    """The sum of the losses written in each of the three ways moves network and heads alike."""
+    _, losses = bench.losses()
+    sum(losses).backward()
+    wanted = {name: p.grad.clone() for name, p in bench.model.named_parameters()}
+    bench.clear()
+    weighting = method(bench.tasks)
+    weights = weighting.backward(bench.step())
+    assert weights.tolist() == pytest.approx([1.0, 1.0, 1.0], abs=1e-4)
+    for name, parameter in bench.model.named_parameters():
+        torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_loss_based_methods_are_plain_backward(bench, make_weighting, weighting_name):
+    """Shared, head and own-parameter gradients equal those of `method.total(losses).backward()`, to the bit or nearly."""
+    method = make_weighting(weighting_name, bench.tasks)
+    if method.kind != "total":
+        pytest.skip("works on gradients")
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.copy_(torch.linspace(-0.5, 0.8, parameter.numel()).view_as(parameter))
+    for mean in ([0.3, 0.7, 1.6], [0.2, 0.7, 1.4]):
+        method.end_epoch(torch.tensor(mean), {})
+    torch.manual_seed(5)
+    _, losses = bench.losses()
+    method.total(torch.stack(losses)).backward()
+    everything = [*bench.model.named_parameters(), *method.named_parameters()]
+    wanted = {name: p.grad.clone() for name, p in everything}
+    bench.clear()
+    method.zero_grad()
+    torch.manual_seed(5)
+    method.backward(bench.step())
+    assert len(wanted) == len(everything)
+    for name, parameter in everything:
+        torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-6, atol=1e-7, msg=name)
+
+
+@pytest.mark.parametrize("method", [Weights, Direction])
+def test_frozen_backbone_is_refused_by_gradient_methods(bench, method):
+    bench.model.backbone.requires_grad_(False)
+    with pytest.raises(ValueError, match=rf"{method.__name__} combines gradients of the shared parameters.*unfreeze the backbone"):
+        method(bench.tasks).backward(bench.step())
+
+
+def test_frozen_backbone_trains_heads_under_loss_based_methods(bench):
+    bench.model.backbone.requires_grad_(False)
+    assert Total(bench.tasks).backward(bench.step()).tolist() == [1.0, 1.0, 1.0]
+    assert all(p.grad is not None for p in bench.model.heads.parameters())
+    assert all(p.grad is None for p in bench.model.backbone.parameters())
+
+
+@pytest.mark.parametrize("method", [Weights, Direction])
+def test_partly_frozen_backbone(bench, method):
+    """Only what trains is combined and gets a gradient."""
+    bench.model.backbone.first.requires_grad_(False)
+    method(bench.tasks).backward(bench.step())
+    assert bench.model.backbone.first.weight.grad is None
+    wanted = bench.rows().sum(0)
+    torch.testing.assert_close(bench.shared_gradient(), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_method_sees_the_active_tasks_only(tasks, linear_step):
+    seen = []
+
+    class Spy(Weighting):
+        def total(self, losses: Tensor) -> Tensor:
+            seen.append((losses.tolist(), list(self.active)))
+            return losses.sum()
+
+    method = Spy(tasks)
+    weights = method.backward(linear_step(torch.eye(3), [1.0, 2.0, 4.0], active=[True, False, True]))
+    assert seen == [([1.0, 4.0], [0, 2])]
+    assert weights.tolist() == [1.0, 0.0, 1.0]
+
+
+def test_own_parameter_of_an_inactive_task_does_not_drift(tasks, linear_step):
+    """AdamW's momentum moves a parameter whose gradient is zero; `after_step` puts an inactive task's entry back."""
+
+    class Learnt(Weighting):
+        def __init__(self, tasks):
+            super().__init__(tasks)
+            self.scales = nn.Parameter(torch.ones(len(tasks), 2))
+            self.common = nn.Parameter(torch.ones(()))
+
+        def total(self, losses: Tensor) -> Tensor:
+            return (self.scales[self.active].sum(1) * losses).sum() * self.common
+
+    method = Learnt(tasks)
+    optimizer = torch.optim.AdamW(method.parameters(), lr=0.1)
+
+    def train(active):
+        optimizer.zero_grad()
+        step = linear_step(torch.eye(3), [1.0, 2.0, 4.0], active=active)
+        method.backward(step)
+        optimizer.step()
+        method.after_step(step)
+
+    for _ in range(3):
+        train([True, True, True])
+    before = method.scales.detach().clone()
+    train([True, False, True])
+    assert torch.equal(method.scales[1], before[1])
+    assert not torch.equal(method.scales[0], before[0])
+    assert not torch.equal(method.scales[2], before[2])
+    train([True, True, True])  # and it goes on learning when it is back
+    assert not torch.equal(method.scales[1], before[1])
+
+
+@pytest.mark.parametrize("method", [Total, Weights, Direction])
+def test_single_task(make_tasks, make_bench, method):
+    bench = make_bench(make_tasks(["sick"]))
+    weights = method(bench.tasks).backward(bench.step())
+    assert weights.tolist() == pytest.approx([1.0], abs=1e-5)
+    torch.testing.assert_close(bench.shared_gradient(), bench.rows()[0], rtol=1e-5, atol=1e-6)
