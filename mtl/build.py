@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,8 @@ class Parts:
     weighting: Weighting
     model: HydraNet
     noise: LabelNoise
+    optimizer: Callable[..., Optimizer]  # its options bound
+    schedule: Callable[[int, int], float]  # (step, number of steps) -> factor
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Loaders:
 
 
 def build_parts(config: Mapping[str, Any]) -> Parts:
-    """Device, tasks, weighting and network, each module under its own seed.
+    """All that needs no data; each module of the network under its own seed.
 
     Raises:
         ValueError: a value that one of them refuses.
@@ -60,7 +62,8 @@ def build_parts(config: Mapping[str, Any]) -> Parts:
     noise = LabelNoise.build(tasks, data["noise"], data["noise_mode"], data["missing_rate"])
     weighting: Weighting = bind(config["weighting"]["method"])(tasks)
     model = build_model(tasks, bind(config["backbone"]), bind(head), config["seed"])
-    return Parts(device, tasks, weighting.to(device), model.to(device), noise)
+    optimizer, schedule = bind(config["optimizer"]), bind(config["schedule"])
+    return Parts(device, tasks, weighting.to(device), model.to(device), noise, optimizer, schedule)
 
 
 def load_data(config: Mapping[str, Any]) -> Pack:
@@ -123,6 +126,6 @@ def build_loaders(config: Mapping[str, Any], parts: Parts, data: Pack) -> Loader
 
 
 def build_optimization(config: Mapping[str, Any], parts: Parts, num_steps: int) -> tuple[Optimizer, Schedule]:
-    """Optimizer and the schedule of its network group over `num_steps`."""
-    optimizer = build_optimizer(bind(config["optimizer"]), parts.model, parts.weighting, config["control"]["lr"])
-    return optimizer, Schedule(optimizer, num_steps, **config["schedule"])
+    """The optimizer, and its schedule over `num_steps`."""
+    optimizer = build_optimizer(parts.optimizer, parts.model, parts.weighting, config["control"]["lr"])
+    return optimizer, Schedule(optimizer, num_steps, parts.schedule)

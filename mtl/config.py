@@ -14,7 +14,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -43,6 +43,7 @@ _RULES: dict[str, tuple[type, float | None, float | None, tuple[Any, ...]]] = {
     "train.clip": (float, 1e-12, None, (None,)),
     "optimizer.lr": (float, 1e-12, 1e6, ()),
     "optimizer.weight_decay": (float, 0, 1e6, ()),
+    "schedule.warmup": (float, 0, 0.99, ()),
     "control.lr": (float, 1e-12, 1e6, ()),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -147,6 +148,8 @@ def explain(error: Exception) -> str:
         return (
             f"{group}={name}: there is no such {group}; {_suggest(name, options)}expected one of {', '.join(options)}."
         )
+    if isinstance(error, OverrideParseException):
+        return f"'{error.override}' is no override: expected KEY=VALUE, quoted where the shell would change it."
     cause = error.__cause__
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
         parent, _, key = cause.full_key.rpartition(".")

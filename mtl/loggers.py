@@ -21,7 +21,6 @@ Mode = Literal["offline", "online", "disabled"]
 
 # Only what the caller hands over is written: no console, code, git state, packages or figures of the machine.
 SETTINGS: dict[str, Any] = {
-    "silent": True,
     "console": "off",
     "symlink": False,
     "use_dot_wandb": False,
@@ -64,9 +63,7 @@ class Wandb:
         init_timeout: float = 20.0,
     ) -> None:
         if mode not in get_args(Mode):
-            raise ValueError(
-                f"the W&B mode must be offline, online or disabled, found '{mode}'; change WANDB_MODE."
-            )
+            raise ValueError(f"the W&B mode must be offline, online or disabled, found '{mode}'; change WANDB_MODE.")
         self.directory, self.config, self.name, self.mode = directory, config, name, cast(Mode, mode)
         self.project, self.entity, self.init_timeout = project, entity, init_timeout
         self.id = sha1(f"{config['study']}{name}".encode()).hexdigest()[:16]

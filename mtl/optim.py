@@ -37,31 +37,25 @@ def build_optimizer(make: Callable[..., Optimizer], model: nn.Module, weighting:
 class Schedule:
     """Sets the learning rates before each step: the base rate of each group times one factor for all."""
 
-    def __init__(self, optimizer: Optimizer, num_steps: int, kind: str, warmup: float = 0.0) -> None:
-        factors = {"constant": constant, "cosine": cosine, "one_cycle": one_cycle}
-        if kind not in factors:
-            raise ValueError(f"schedule.kind={kind}: expected one of {', '.join(factors)}.")
-        if not 0 <= warmup < 1:
-            raise ValueError(f"schedule.warmup={warmup}: expected a share of the steps, at least 0 and below 1.")
-        self._factor = factors[kind]
-        self._num_steps, self._warmup = num_steps, warmup
+    def __init__(self, optimizer: Optimizer, num_steps: int, factor: Callable[[int, int], float]) -> None:
+        self._factor, self._num_steps = factor, num_steps
         # Not the groups themselves: an optimizer that loads a checkpoint replaces them.
         self._optimizer, self._bases = optimizer, [float(group["lr"]) for group in optimizer.param_groups]
 
     def apply(self, step: int) -> float:
         """Set the rates for `step` (0-based, of all steps of the run); returns the network's."""
-        factor = self._factor(step, self._num_steps, self._warmup)
+        factor = self._factor(step, self._num_steps)
         for group, base in zip(self._optimizer.param_groups, self._bases, strict=True):
             group["lr"] = base * factor
         return self._bases[0] * factor
 
 
-def constant(step: int, num_steps: int, warmup: float) -> float:
+def constant(step: int, num_steps: int) -> float:
     """1 at every step."""
     return 1.0
 
 
-def cosine(step: int, num_steps: int, warmup: float) -> float:
+def cosine(step: int, num_steps: int) -> float:
     """Half a cosine from 1 at the first step to nearly 0 after the last."""
     return (1 + math.cos(math.pi * step / num_steps)) / 2
 

@@ -128,7 +128,7 @@ def test_ctrl_c_stops_the_study_with_one_line(app, tmp_path):
 
 
 def test_a_single_run_has_no_place_and_no_table(app, tmp_path):
-    result = app("seed=3")
+    result = app("seed=3", MTL_STUDY_SIZE="8")
     assert result.returncode == 0
     assert result.stdout == "job None\n"
     assert not (tmp_path / "runs/small/table.md").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -53,13 +54,13 @@ def python(code: str, directory: Path, **environment: str) -> subprocess.Popen[s
     )
 
 
-SCRIPT = """
+SCRIPT = f"""
 from pathlib import Path
-import os, signal, time
+import os, signal, sys, time
 from mtl.loggers import Wandb
-from tests.unit.test_loggers import CONFIG, NAME, ROWS
 
-mirror = Wandb(Path("run"), CONFIG, NAME, os.environ["MODE"], init_timeout=1.0)
+ROWS = {ROWS!r}
+mirror = Wandb(Path("run"), {CONFIG!r}, {NAME!r}, os.environ["MODE"], init_timeout=1.0)
 """
 
 
@@ -74,8 +75,14 @@ def test_a_run_is_written_as_it_was(tmp_path: Path) -> None:
         "mirror.finish('done', summary)\n"
         "assert mirror.note is None\n"
     )
-    process = python(code, tmp_path, MODE="offline", WANDB_API_KEY="5ecret" * 7, AWS_SECRET_KEY="hidden-value")
-    printed, _ = process.communicate(timeout=60)
+    secrets = {"WANDB_API_KEY": "5ecret" * 7, "AWS_SECRET_KEY": "hidden-value"}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        process = python(code, tmp_path, MODE="offline", WANDB_BASE_URL=url, **secrets)
+        printed, _ = process.communicate(timeout=60)
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody called
+            server.accept()
     assert (process.returncode, printed) == (0, "a line of ours\n")
 
     content = finished(tmp_path / "run")
@@ -111,6 +118,7 @@ def test_a_run_is_written_as_it_was(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "run"]
     assert list((tmp_path / "home").iterdir()) == []
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["wandb"]
+    assert sorted(path.name[:12] for path in (tmp_path / "run/wandb").iterdir()) == ["logs", "offline-run-"]
     for path in (tmp_path / "run").rglob("*"):
         assert path.resolve().is_relative_to(tmp_path / "run")
         if path.is_file():
@@ -204,16 +212,13 @@ def test_the_death_of_its_service_process_silences_the_mirror(tmp_path: Path) ->
 
 def test_disabled_writes_nothing_and_imports_nothing(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    code = (
-        "import sys; from pathlib import Path; from mtl.loggers import Wandb\n"
-        "config = {'study': 'first'}\n"
-        "mirror = Wandb(Path('run'), config, 'name', 'disabled')\n"
-        "note = mirror.start([{'epoch': 0}])\n"
-        "mirror.epoch({'epoch': 1})\n"
+    code = SCRIPT + (
+        "note = mirror.start(ROWS[:1])\n"
+        "mirror.epoch(ROWS[1])\n"
         "mirror.finish('done', {})\n"
         "print(note, 'wandb' in sys.modules)\n"
     )
-    printed, _ = python(code, tmp_path).communicate(timeout=60)
+    printed, _ = python(code, tmp_path, MODE="disabled").communicate(timeout=60)
     assert printed == "None False\n"
     assert list((tmp_path / "run").iterdir()) == []
 

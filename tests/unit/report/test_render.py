@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import sys
 from xml.etree import ElementTree
@@ -160,7 +161,10 @@ def test_what_differs_between_rows_is_no_fact_of_the_caption(study, write_run):
 
 
 def test_report_prints_and_replaces_the_files(five_rows, write_run, capsys):
-    failed = write_run("dwa", "failed", error=RuntimeError("loss is not finite\nsecond line"))
+    failed = write_run("dwa", "failed", error=RuntimeError("loss is not finite"))
+    status = json.loads((failed / "status.json").read_text())
+    status["error"] += "\nsecond line"
+    (failed / "status.json").write_text(json.dumps(status))
     (five_rows / "table.md").write_text("old")
     assert main([str(five_rows)]) == 0
     printed = capsys.readouterr().out
