@@ -31,7 +31,7 @@ def start(tmp_path, cache):
     def call(*overrides: str) -> subprocess.Popen[str]:
         environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
         environment.pop("WANDB_MODE", None)
-        command = [sys.executable, str(ROOT / "run.py"), f"data.cache={cache}", *SMALL, *overrides]
+        command = [sys.executable, str(ROOT / "run.py"), *overrides, f"data.cache={cache}", *SMALL]
         process = subprocess.Popen(
             command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

@@ -11,7 +11,7 @@ import torch
 from mtl.checkpoint import load, load_last, save_best, save_last
 from mtl.data.loader import Augment, Loader
 from mtl.data.noise import LabelNoise
-from mtl.optim import Schedule, build_optimizer
+from mtl.optim import Schedule, build_optimizer, one_cycle
 from mtl.rundir import RunDir
 from mtl.train import fit
 
@@ -39,7 +39,7 @@ class Process:
         noise = LabelNoise((5.0, 0.1, 0.1), "fresh", 0.0)
         self.loader = Loader(images, labels, np.arange(40), bench.tasks, 8, CPU, augment=Augment(True, 1), noise=noise)
         self.optimizer = build_optimizer(partial(torch.optim.AdamW, lr=0.01), bench.model, weighting, 0.025)
-        self.schedule = Schedule(self.optimizer, len(self.loader) * EPOCHS, "one_cycle", 0.25)
+        self.schedule = Schedule(self.optimizer, len(self.loader) * EPOCHS, partial(one_cycle, warmup=0.25))
         self.rows = []
         torch.manual_seed(0)
         self.first = load_last(run, bench.model, weighting, self.optimizer)

@@ -32,6 +32,7 @@ REFUSED = {
     "train.clip": ("train.clip=0", r"train\.clip=0: expected a number of at least 1e-12\."),
     "optimizer.lr": ("optimizer.lr=nan", r"optimizer\.lr=nan: expected a number"),
     "optimizer.weight_decay": ("optimizer.weight_decay=-1", r"optimizer\.weight_decay=-1: expected a number of at least 0"),
+    "schedule.warmup": ("schedule.warmup=1", r"schedule\.warmup=1: expected a number of at least 0 and at most 0\.99\."),
     "control.lr": ("control.lr=true", r"control\.lr=True: expected a number"),
     "train.keep": ("train.keep=all", r"train\.keep=all: expected one of best, last, none\."),
     "data.partial_labels": ("data.partial_labels=drop", r"data\.partial_labels=drop: expected one of skip, mask\."),
@@ -146,7 +147,7 @@ def test_noise_is_set_from_the_command_line(overrides, key, value):
         (["weighting.method.temperature=3"], r"weighting\.method\.temperature: there is no such key.*weighting\.method\.KEY=choice\(VALUE\)"),
         (["data.tasks.age.hgih=90"], r"data\.tasks\.age\.hgih: there is no such key; did you mean high\?"),
         (["train.epochs=???"], r"epochs"),
-        (["seed"], r"seed"),
+        (["seed"], r"'seed' is no override: expected KEY=VALUE"),
         (["sweep=smal"], r"sweep=smal: there is no such sweep; did you mean small\?"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from mtl.config import CONF, bind, compose
 from mtl.optim import Schedule, build_optimizer, clip_, constant, cosine, one_cycle
 
 ADAMW = partial(torch.optim.AdamW, lr=0.1, weight_decay=0.5)
@@ -73,41 +74,36 @@ def test_options_that_the_optimizer_refuses(make):
         build_optimizer(make, nn.Linear(3, 2), Learnt(), 0.025)
 
 
-def test_schedule_moves_the_network_only():
+def test_schedule_moves_all_rates_by_one_factor():
+    """Network and method: each group keeps its own base rate."""
     optimizer = build_optimizer(ADAMW, nn.Linear(3, 2), Learnt(), 0.025)
-    schedule = Schedule(optimizer, 10, "cosine")
+    schedule = Schedule(optimizer, 10, cosine)
     for step in range(10):
         rate = schedule.apply(step)
-        assert rate == optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * (1 + math.cos(math.pi * step / 10)) / 2)
-        assert optimizer.param_groups[1]["lr"] == 0.025
+        factor = (1 + math.cos(math.pi * step / 10)) / 2
+        assert rate == optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * factor)
+        assert optimizer.param_groups[1]["lr"] == pytest.approx(0.025 * factor)
 
 
 def test_schedule_goes_on_after_a_checkpoint_was_loaded():
-    """`load_state_dict` replaces the groups and their rates; the base rate stays that of the config."""
-    model = nn.Linear(3, 2)
+    """`load_state_dict` replaces the groups and their rates; the base rates stay those of the config."""
+    model, factor = nn.Linear(3, 2), partial(one_cycle, warmup=0.5)
     first = build_optimizer(ADAMW, model, Learnt(), 0.025)
-    Schedule(first, 10, "one_cycle", 0.5).apply(8)
+    Schedule(first, 10, factor).apply(8)
     second = build_optimizer(ADAMW, model, Learnt(), 0.025)
-    schedule = Schedule(second, 10, "one_cycle", 0.5)
+    schedule = Schedule(second, 10, factor)
     second.load_state_dict(first.state_dict())
-    wanted = [0.1 * one_cycle(step, 10, 0.5) for step in range(10)]
     for step in range(10):
-        assert schedule.apply(step) == second.param_groups[0]["lr"] == pytest.approx(wanted[step])
-        assert second.param_groups[1]["lr"] == 0.025
+        assert schedule.apply(step) == second.param_groups[0]["lr"] == pytest.approx(0.1 * one_cycle(step, 10, 0.5))
+        assert second.param_groups[1]["lr"] == pytest.approx(0.025 * one_cycle(step, 10, 0.5))
 
 
-@pytest.mark.parametrize(
-    ("kind", "warmup", "sentence"),
-    [
-        ("linear", 0.0, r"schedule\.kind=linear: expected one of constant, cosine, one_cycle\."),
-        ("one_cycle", 1.0, r"schedule\.warmup=1\.0: expected a share of the steps, at least 0 and below 1\."),
-        ("one_cycle", -0.1, r"schedule\.warmup=-0\.1: expected a share"),
-        ("one_cycle", float("nan"), r"schedule\.warmup=nan: expected a share"),
-    ],
-)
-def test_schedule_refuses(kind, warmup, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        Schedule(build_optimizer(SGD, nn.Linear(3, 2), Learnt(), 0.025), 10, kind, warmup)
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "schedule").glob("*.yaml")))
+def test_every_schedule_is_a_factor(name):
+    """Every YAML in conf/schedule, for a run of 1 step and of 50: finite, not negative, at most 1."""
+    factor = bind(compose([f"schedule={name}"])["schedule"])
+    for num_steps in (1, 2, 50):
+        assert all(0 <= factor(step, num_steps) <= 1 for step in range(num_steps))
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.25, 0.3, 0.5, 0.99])
@@ -150,13 +146,13 @@ def test_cosine_is_torchs():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 12)
     for step in range(12):
-        assert cosine(step, 12, 0.0) == pytest.approx(optimizer.param_groups[0]["lr"])
+        assert cosine(step, 12) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         theirs.step()
 
 
 def test_constant_is_one():
-    assert {constant(step, 10, 0.0) for step in range(10)} == {1.0}
+    assert {constant(step, 10) for step in range(10)} == {1.0}
 
 
 def test_clip_scales_to_the_limit():

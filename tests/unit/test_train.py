@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mtl.data.loader import Augment, Loader
-from mtl.optim import Schedule, build_optimizer
+from mtl.optim import Schedule, build_optimizer, cosine
 from mtl.train import fit
 from mtl.weighting.base import Weighting
 from mtl.weighting.constant import Constant
@@ -30,7 +30,7 @@ class Trial:
         self.labels = torch.stack([number + 1, number % 2, number % 5], 1) if labels is None else labels
         self.loader = Loader(images, self.labels, np.arange(40), bench.tasks, batch_size, CPU, augment=Augment(True, 1))
         self.optimizer = build_optimizer(partial(torch.optim.AdamW, lr=lr), bench.model, weighting, 0.025)
-        self.schedule = Schedule(self.optimizer, len(self.loader) * epochs, "cosine")
+        self.schedule = Schedule(self.optimizer, len(self.loader) * epochs, cosine)
         self.done = []
 
     def fit(self, **options):
@@ -201,7 +201,7 @@ def test_not_finite_is_an_error_that_names_the_task(bench):
     with torch.no_grad():
         bench.model.heads["species"].bias.fill_(float("inf"))
     trial = Trial(bench, Recording(bench.tasks))
-    with pytest.raises(FloatingPointError, match=r"training loss of task 'species' is not finite in epoch 0: lower optimizer\.lr"):
+    with pytest.raises(FloatingPointError, match=r"training loss of task 'species' is not finite in epoch 0"):
         trial.fit()
     assert trial.done == []  # nothing is evaluated or saved after it
 
