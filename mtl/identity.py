@@ -42,7 +42,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def scientific(config: Mapping[str, Any]) -> dict[str, Any]:
     """Flat keys that decide a run's result, the seed apart."""
     return {
-        key: value
+        key: int(value) if isinstance(value, float) and value.is_integer() else value  # lr=1 and lr=1.0 are one run
         for key, value in flatten(config).items()
         if not any(key == name or key.startswith(f"{name}.") for name in _NOT_SCIENCE)
     }

@@ -12,7 +12,7 @@ from mtl.weighting.base import Weighting
 
 
 class Constant(Weighting):
-    """Fixed weight per task, `weights={age: 20, sick: 1, species: 1}`; a task without one has weight 1.
+    """Fixed weight per task, `weights={age: 50}`; a task without one has weight 1.
 
     Own, because torchjd's `Constant` keeps its weights outside the state and on the device they were made on.
 
@@ -20,8 +20,9 @@ class Constant(Weighting):
         ValueError: a weight for a task that is not trained, or one that is no finite number of at least 0.
     """
 
-    def __init__(self, tasks: Sequence[Task], weights: Mapping[str, float]) -> None:
+    def __init__(self, tasks: Sequence[Task], weights: Mapping[str, float] | None) -> None:
         super().__init__(tasks)
+        weights = weights or {}
         names = [task.name for task in tasks]
         for name, weight in weights.items():
             key = f"weighting.method.weights.{name}={weight}"
