@@ -15,6 +15,8 @@ _NOT_SCIENCE = (
     "runs_dir",
     "mode",
     "logger",
+    "names.logger",
+    "names.train",
     "data.root",
     "data.cache",
     "data.workers",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,9 @@ def linear_step() -> Callable[..., Step]:
 def make_tasks() -> Callable[..., list[Task]]:
     """`make_tasks(["age", "sick"], loss="l1")`: tasks as conf/data/trees.yaml has them."""
 
-    def make(names: Sequence[str] = tuple(SPECS), transform: str = "log_sigmoid", loss: str = "mse", binary_outputs: int = 1) -> list[Task]:
+    def make(
+        names: Sequence[str] = tuple(SPECS), transform: str = "log_sigmoid", loss: str = "mse", binary_outputs: int = 1
+    ) -> list[Task]:
         return build_tasks(names, SPECS, {"transform": transform, "loss": loss}, binary_outputs)
 
     return make
@@ -163,7 +165,7 @@ def make_bench() -> type[Bench]:
     return Bench
 
 
-@lru_cache(maxsize=None)
+@cache
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
     return compose(overrides)
 

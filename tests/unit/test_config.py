@@ -31,12 +31,21 @@ REFUSED = {
     "train.amp": ("train.amp=half", r"train\.amp=half: expected true or false\."),
     "train.clip": ("train.clip=0", r"train\.clip=0: expected a number of at least 1e-12\."),
     "optimizer.lr": ("optimizer.lr=nan", r"optimizer\.lr=nan: expected a number"),
-    "optimizer.weight_decay": ("optimizer.weight_decay=-1", r"optimizer\.weight_decay=-1: expected a number of at least 0"),
-    "schedule.warmup": ("schedule.warmup=1", r"schedule\.warmup=1: expected a number of at least 0 and at most 0\.99\."),
+    "optimizer.weight_decay": (
+        "optimizer.weight_decay=-1",
+        r"optimizer\.weight_decay=-1: expected a number of at least 0",
+    ),
+    "schedule.warmup": (
+        "schedule.warmup=1",
+        r"schedule\.warmup=1: expected a number of at least 0 and at most 0\.99\.",
+    ),
     "control.lr": ("control.lr=true", r"control\.lr=True: expected a number"),
     "train.keep": ("train.keep=all", r"train\.keep=all: expected one of best, last, none\."),
     "data.partial_labels": ("data.partial_labels=drop", r"data\.partial_labels=drop: expected one of skip, mask\."),
-    "logger.wandb.mode": ("logger.wandb.mode=on", r"logger\.wandb\.mode=.*: expected one of offline, online, disabled\."),
+    "logger.wandb.mode": (
+        "logger.wandb.mode=on",
+        r"logger\.wandb\.mode=.*: expected one of offline, online, disabled\.",
+    ),
 }
 
 
@@ -116,7 +125,15 @@ def test_refuses(override, sentence):
 
 @pytest.mark.parametrize(
     "override",
-    ["train.threads=null", "train.clip=null", "train.clip=1", "optimizer.lr=1e-3", "optimizer.lr=1", "data.workers=2", "optimizer.weight_decay=0"],
+    [
+        "train.threads=null",
+        "train.clip=null",
+        "train.clip=1",
+        "optimizer.lr=1e-3",
+        "optimizer.lr=1",
+        "data.workers=2",
+        "optimizer.weight_decay=0",
+    ],
 )
 def test_accepts(override):
     compose([override])
@@ -139,12 +156,21 @@ def test_noise_is_set_from_the_command_line(overrides, key, value):
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["weighting=uncertanty"], r"weighting=uncertanty: there is no such weighting; did you mean uncertainty\? expected one of constant, dwa"),
+        (
+            ["weighting=uncertanty"],
+            r"weighting=uncertanty: there is no such weighting; did you mean uncertainty\? expected one of constant, dwa",
+        ),
         (["backbone=vit"], r"backbone=vit: there is no such backbone; expected one of "),
         (["train.epoch=3"], r"train\.epoch: there is no such key; did you mean epochs\? train has amp, batch_size"),
         (["epochs=3"], r"epochs: there is no such key; .*the config has age_target, backbone"),
-        (["weighting=dwa", "weighting.method.temprature=3"], r"weighting\.method\.temprature: there is no such key; did you mean temperature\?.*choice\(VALUE\)"),
-        (["weighting.method.temperature=3"], r"weighting\.method\.temperature: there is no such key.*weighting\.method\.KEY=choice\(VALUE\)"),
+        (
+            ["weighting=dwa", "weighting.method.temprature=3"],
+            r"weighting\.method\.temprature: there is no such key; did you mean temperature\?.*choice\(VALUE\)",
+        ),
+        (
+            ["weighting.method.temperature=3"],
+            r"weighting\.method\.temperature: there is no such key.*weighting\.method\.KEY=choice\(VALUE\)",
+        ),
         (["data.tasks.age.hgih=90"], r"data\.tasks\.age\.hgih: there is no such key; did you mean high\?"),
         (["train.epochs=???"], r"epochs"),
         (["seed"], r"'seed' is no override: expected KEY=VALUE"),
@@ -203,7 +229,10 @@ def test_bind_builds_what_lies_inside():
             r"mtl\.weighting\.torchjd\.Scalarizer: .*Non",
         ),
         (
-            {"_target_": "mtl.weighting.torchjd.Scalarizer", "scalarizer": {"_target_": "torchjd.scalarization.DWA", "temperature": -1}},
+            {
+                "_target_": "mtl.weighting.torchjd.Scalarizer",
+                "scalarizer": {"_target_": "torchjd.scalarization.DWA", "temperature": -1},
+            },
             r"mtl\.weighting\.torchjd\.Scalarizer: .*temperature.*positive",
         ),
     ],
@@ -229,7 +258,9 @@ def test_sentences(error, code, said, capsys):
     assert capsys.readouterr().err.startswith(said)
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), AssertionError(), TypeError("no")])
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), AssertionError(), TypeError("no")]
+)
 def test_faults_of_the_program_keep_their_traceback(error):
     with pytest.raises(type(error)), sentences():
         raise error

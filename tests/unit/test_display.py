@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,7 @@ class Terminal:
 
     def __init__(self, code: str, width: int, stderr: int | None = None, **environment: str) -> None:
         self.width, self.raw = width, ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         self.process = start(code, slave, stderr, **environment)
@@ -101,7 +104,7 @@ class Terminal:
             if not select.select([self._master], [], [], 1.0)[0]:
                 continue
             try:
-                self.raw += os.read(self._master, 65536).decode()
+                self.raw += self._decoder.decode(os.read(self._master, 65536))
             except OSError:  # Linux says so at the end
                 assert condition is None, self.screen()
                 break
@@ -115,7 +118,8 @@ class Terminal:
     def screen(self) -> list[str]:
         """The lines, with cursor movements obeyed and colours left out; none may pass the right edge."""
         lines, at, column = [""], 0, 0
-        for token in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|\r|\n|[^\x1b\r\n]+|\x1b$", self.raw):
+        received = re.sub(r"\x1b[\[?0-9;]*$", "", self.raw)  # the rest of this command has not come yet
+        for token in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", received):
             if token == "\r":
                 column = 0
             elif token == "\n":
@@ -185,9 +189,9 @@ def test_on_a_terminal_rows_stay_above_a_bar_that_goes() -> None:
         assert title == f"{TITLE}  job 3/8"
         assert re.fullmatch(r"job 3/8  epoch 1/2  ━+[╸╺]?━+  25 %  \d+:\d\d left", bar)
         terminal.go_on()
-        *above, bar = terminal.until("50 %")
+        *above, bar = terminal.until("epoch 2/2")
         assert above == [f"{TITLE}  job 3/8", *NARROW[:3]]
-        assert "epoch 2/2" in bar
+        assert "50 %" in bar
         for _ in range(3):
             terminal.go_on()
         assert terminal.until(None) == [f"{TITLE}  job 3/8", *NARROW]
@@ -253,6 +257,7 @@ def test_headings_return_in_a_long_log(capsys: pytest.CaptureFixture[str]) -> No
     lines = capsys.readouterr().out.splitlines()
     assert [index for index, line in enumerate(lines) if line.startswith("epoch")] == [2, 44]
     assert len(lines) == 46
+    assert lines[-1].split()[-1] == "0:00"  # the bar follows the epochs, even where nobody counted steps
 
 
 def test_a_step_costs_next_to_nothing() -> None:
@@ -267,8 +272,8 @@ def test_a_step_costs_next_to_nothing() -> None:
     ("width", "titles"),
     [
         (None, ["", "loss", "weight", "val", ""]),
-        (98, ["", "loss", "weight", "val", ""]),
-        (97, ["", "loss", "weight", ""]),
+        (99, ["", "loss", "weight", "val", ""]),
+        (98, ["", "loss", "weight", ""]),
         (67, ["", "weight", ""]),
         (43, ["", ""]),
     ],
@@ -277,6 +282,13 @@ def test_columns_that_fit(width: int | None, titles: list[str]) -> None:
     found = fit(groups(row(0), left=False), width)
     assert [title for title, _ in found] == titles
     assert width is None or len(headings(found)[1]) <= width
+
+
+def broken(show: Callable[[int, int], None]) -> None:
+    show(1, 4)
+    time.sleep(0.3)
+    show(2, 4)
+    raise OSError("disk full")
 
 
 def test_progress_bar_in_a_file(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,10 +301,7 @@ def test_progress_bar_in_a_file(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert re.fullmatch(r"packing: 3,000 in \d+\.\d s\n", capsys.readouterr().out)
     monkeypatch.setattr(display, "PLAIN_EVERY", 0.2)
     with pytest.raises(OSError, match="disk"), progress_bar("packing") as show:
-        show(1, 4)
-        time.sleep(0.3)
-        show(2, 4)
-        raise OSError("disk full")
+        broken(show)
     assert capsys.readouterr().out == "packing: 2 of 4, 0:00 left\n"
 
 

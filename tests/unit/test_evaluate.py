@@ -43,10 +43,16 @@ def test_losses_and_metrics_by_hand(bench, make_loader, labels):
     known = ~labels[:, 1].isnan()
     chances = evaluation.probabilities[1][known, 1].double()
     truth = labels[known, 1].double()
-    assert evaluation.losses["sick"] == pytest.approx(-(truth * chances.log() + (1 - truth) * (1 - chances).log()).mean().item(), rel=1e-4)
+    assert evaluation.losses["sick"] == pytest.approx(
+        -(truth * chances.log() + (1 - truth) * (1 - chances).log()).mean().item(), rel=1e-4
+    )
     assert evaluation.metrics["sick"]["accuracy"] == ((chances > 0.5).double() == truth).double().mean().item()
-    assert evaluation.metrics["age"]["mae_years"] == pytest.approx((evaluation.predictions[0] - labels[:, 0]).abs().mean().item(), rel=1e-5)
-    assert evaluation.metrics["species"]["accuracy"] == pytest.approx((evaluation.predictions[2] == labels[:, 2]).double().mean().item())
+    assert evaluation.metrics["age"]["mae_years"] == pytest.approx(
+        (evaluation.predictions[0] - labels[:, 0]).abs().mean().item(), rel=1e-5
+    )
+    assert evaluation.metrics["species"]["accuracy"] == pytest.approx(
+        (evaluation.predictions[2] == labels[:, 2]).double().mean().item()
+    )
 
 
 def test_evaluation_changes_nothing(bench, make_loader):

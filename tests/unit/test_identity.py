@@ -9,7 +9,11 @@ from mtl.identity import flatten, hash8, run_name, scientific
 
 
 def test_flatten():
-    assert flatten({"a": 1, "b": {"c": [1, {"x": 2}], "d": {"e": None}, "f": {}}}) == {"a": 1, "b.c": [1, {"x": 2}], "b.d.e": None}
+    assert flatten({"a": 1, "b": {"c": [1, {"x": 2}], "d": {"e": None}, "f": {}}}) == {
+        "a": 1,
+        "b.c": [1, {"x": 2}],
+        "b.d.e": None,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -96,4 +100,6 @@ def test_the_name_is_the_same_on_every_machine():
 
 def test_a_key_is_not_left_out_for_its_beginning():
     """`seed` is no science, `seeds` and `data.rootless` would be."""
-    assert set(scientific({"seeds": 1, "seed": 2, "data": {"rootless": 3, "root": 4}, "logger": {"wandb": {"mode": 5}}})) == {"seeds", "data.rootless"}
+    assert set(
+        scientific({"seeds": 1, "seed": 2, "data": {"rootless": 3, "root": 4}, "logger": {"wandb": {"mode": 5}}})
+    ) == {"seeds", "data.rootless"}

@@ -59,7 +59,17 @@ PACKAGES: dict[str, list[str]] = {
 }
 LAZY = ["torchvision", "wandb", "matplotlib", "pandas", "rich", "torchjd"]
 LAZY_EXCEPT = {"torchjd": ["mtl.weighting.dwa"]}  # a method's own module is imported when the method is chosen
-NO_TORCH = ["mtl.report", "mtl.identity", "mtl.rundir", "mtl.display", "mtl.loggers", "mtl.config", "mtl.callbacks", "run", "hydra_plugins"]
+NO_TORCH = [
+    "mtl.report",
+    "mtl.identity",
+    "mtl.rundir",
+    "mtl.display",
+    "mtl.loggers",
+    "mtl.config",
+    "mtl.callbacks",
+    "run",
+    "hydra_plugins",
+]
 LAZY_TORCH = ["mtl.metrics"]  # its tables are read by the report
 
 
@@ -122,7 +132,9 @@ def wrong_edges(name: str, text: str | None = None) -> list[str]:
             continue
         if other in ("mtl", "mtl.data"):  # empty packages
             continue
-        banned = any(within(other, prefix) for source, names in FORBIDDEN.items() if within(name, source) for prefix in names)
+        banned = any(
+            within(other, prefix) for source, names in FORBIDDEN.items() if within(name, source) for prefix in names
+        )
         if banned or (part(other) != part(name) and level(other) >= level(name)):
             wrong.append(f"{name} imports {other}")
     return wrong

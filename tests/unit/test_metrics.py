@@ -32,7 +32,9 @@ def as_sklearn_has_it(target, prediction, num_classes):
     assert max(seen) < num_classes
     return {
         "accuracy": sklearn.accuracy_score(target, prediction),
-        "balanced_accuracy": np.mean(sklearn.recall_score(target, prediction, labels=sorted(set(target.tolist())), average=None)),
+        "balanced_accuracy": np.mean(
+            sklearn.recall_score(target, prediction, labels=sorted(set(target.tolist())), average=None)
+        ),
         "f1_macro": sklearn.f1_score(target, prediction, labels=seen, average="macro"),
     }
 
@@ -86,7 +88,9 @@ def test_classes_by_hand():
     """True 0 0 0 1, predicted 0 0 1 1: accuracy 3/4; recalls 2/3 and 1; F1 4/5 and 2/3."""
     sums = ClassSums(2)
     sums.update(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 0, 1]), torch.ones(4, dtype=torch.bool))
-    assert sums.compute() == pytest.approx({"accuracy": 3 / 4, "balanced_accuracy": 5 / 6, "f1_macro": (4 / 5 + 2 / 3) / 2})
+    assert sums.compute() == pytest.approx(
+        {"accuracy": 3 / 4, "balanced_accuracy": 5 / 6, "f1_macro": (4 / 5 + 2 / 3) / 2}
+    )
 
 
 def test_regression_by_hand():

@@ -74,7 +74,9 @@ def test_parameter_lists(bench):
     assert [len(head) for head in model.head_parameters()] == [1, 2, 2]
 
 
-@pytest.mark.parametrize(("name", "wanted"), [("resnet18", "layer4.1.conv2.weight"), ("mobilenet", "features.12.0.weight")])
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("resnet18", "layer4.1.conv2.weight"), ("mobilenet", "features.12.0.weight")]
+)
 def test_last_shared_layer_is_the_last_convolution(make_tasks, name, wanted):
     model = build_model(make_tasks(["sick"]), bind(compose([f"backbone={name}"])["backbone"]), nn.Linear, 0)
     (last,) = model.last_shared_parameters()
@@ -85,7 +87,9 @@ def test_heads_of_the_yaml_files():
     mlp = bind({key: value for key, value in compose(["head=mlp"])["head"].items() if key != "binary_outputs"})(6, 5)
     assert [tuple(p.shape) for p in mlp.parameters()] == [(256, 6), (256,), (5, 256), (5,)]
     assert mlp(torch.zeros(2, 6)).shape == (2, 5)
-    linear = bind({key: value for key, value in compose(["head=linear"])["head"].items() if key != "binary_outputs"})(6, 5)
+    linear = bind({key: value for key, value in compose(["head=linear"])["head"].items() if key != "binary_outputs"})(
+        6, 5
+    )
     assert [tuple(p.shape) for p in linear.parameters()] == [(5, 6), (5,)]
 
 

@@ -123,7 +123,9 @@ def test_one_cycle_for_any_number_of_steps(warmup):
 def test_one_cycle_is_torchs(num_steps, warmup):
     """torch's OneCycleLR (its defaults: cosine, from 1/25, to 1e-4/25), where warmup x steps is a whole number above 1."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=num_steps, pct_start=warmup, cycle_momentum=False)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 1.0, total_steps=num_steps, pct_start=warmup, cycle_momentum=False
+    )
     for step in range(num_steps):
         assert one_cycle(step, num_steps, warmup) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9), step
         if step < num_steps - 1:

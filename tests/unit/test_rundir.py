@@ -65,7 +65,12 @@ def test_a_killed_writer_leaves_the_old_file(run):
 
 
 def test_undefined_is_null(run):
-    content = {"a": float("nan"), "b": [float("inf"), (1.5, float("-inf"))], "c": {"d": None, "e": 0.0, "f": "nan"}, "g": True}
+    content = {
+        "a": float("nan"),
+        "b": [float("inf"), (1.5, float("-inf"))],
+        "c": {"d": None, "e": 0.0, "f": "nan"},
+        "g": True,
+    }
     wanted = {"a": None, "b": [None, [1.5, None]], "c": {"d": None, "e": 0.0, "f": "nan"}, "g": True}
     run.write_json("metrics.json", content)
     assert json.loads((run.path / "metrics.json").read_text()) == wanted
@@ -197,7 +202,14 @@ def test_config_goes_there_and_back(run):
     """Words that YAML would read otherwise, and characters."""
     import yaml
 
-    config = {"a": "yes", "b": "1e-3", "c": 1e-300, "d": None, "e": ["Bäume", True, 3], "f": {"g": "0x1", "h": float("inf")}}
+    config = {
+        "a": "yes",
+        "b": "1e-3",
+        "c": 1e-300,
+        "d": None,
+        "e": ["Bäume", True, 3],
+        "f": {"g": "0x1", "h": float("inf")},
+    }
     run.write_config(config)
     assert yaml.safe_load((run.path / "config.yaml").read_text()) == config
 

@@ -9,7 +9,10 @@ import torch
 
 from mtl.tasks import LogSigmoid, Raw, build_tasks
 
-SPECS = {"age": {"kind": "regression", "low": 1, "high": 116}, "sick": {"kind": "binary", "classes": ["healthy", "sick"]}}
+SPECS = {
+    "age": {"kind": "regression", "low": 1, "high": 116},
+    "sick": {"kind": "binary", "classes": ["healthy", "sick"]},
+}
 TARGET = {"transform": "log_sigmoid", "loss": "mse"}
 ALL = torch.ones(2, dtype=torch.bool)
 
@@ -17,7 +20,10 @@ ALL = torch.ones(2, dtype=torch.bool)
 def test_order_names_kinds(make_tasks):
     tasks = make_tasks(["species", "age"])
     assert [task.name for task in tasks] == ["species", "age"]
-    assert [(task.kind, task.width, task.low, task.high) for task in tasks] == [("multiclass", 5, 0, 4), ("regression", 1, 1, 116)]
+    assert [(task.kind, task.width, task.low, task.high) for task in tasks] == [
+        ("multiclass", 5, 0, 4),
+        ("regression", 1, 1, 116),
+    ]
 
 
 @pytest.mark.parametrize(("loss", "likelihood"), [("mse", "gaussian"), ("l1", "laplace")])
@@ -28,7 +34,9 @@ def test_likelihood_follows_the_loss(make_tasks, loss, likelihood):
 def test_log_sigmoid_by_hand(make_tasks):
     (age,) = make_tasks(["age"])
     output = torch.tensor([[0.0], [2.0]])
-    assert age.predict(output).tolist() == pytest.approx([math.exp(4.75 / 2), math.exp(4.75 / (1 + math.exp(-2)))], rel=1e-5)
+    assert age.predict(output).tolist() == pytest.approx(
+        [math.exp(4.75 / 2), math.exp(4.75 / (1 + math.exp(-2)))], rel=1e-5
+    )
     wanted = ((0.5 - math.log(20) / 4.75) ** 2 + (1 / (1 + math.exp(-2)) - math.log(80) / 4.75) ** 2) / 2
     assert age.loss(output, torch.tensor([20.0, 80.0]), ALL).item() == pytest.approx(wanted, rel=1e-5)
 
@@ -72,7 +80,9 @@ def test_multiclass(make_tasks):
     (species,) = make_tasks(["species"])
     output = torch.tensor([[0.0, 3.0, 1.0, 0.0, 0.0]])
     assert species.predict(output).tolist() == [1.0]
-    assert species.probabilities(output)[0].tolist() == pytest.approx((output[0].exp() / output[0].exp().sum()).tolist())
+    assert species.probabilities(output)[0].tolist() == pytest.approx(
+        (output[0].exp() / output[0].exp().sum()).tolist()
+    )
 
 
 def test_a_regression_has_no_probabilities(make_tasks):
@@ -89,7 +99,9 @@ def test_sums_take_what_predict_gives(tasks, task):
     output[:, 1 if task.width > 1 else 0] = -60.0 if task.kind == "regression" else 60.0
     sums = task.sums()
     sums.update(task.predict(output), target, ALL)
-    assert sums.compute() == pytest.approx({"mae_years": 0, "rmse_log": 0} if task.name == "age" else dict.fromkeys(sums.compute(), 1.0))
+    assert sums.compute() == pytest.approx(
+        {"mae_years": 0, "rmse_log": 0} if task.name == "age" else dict.fromkeys(sums.compute(), 1.0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +110,12 @@ def test_sums_take_what_predict_gives(tasks, task):
         (["gender"], TARGET, 1, r"no task 'gender'; it has age, sick\."),
         ([], TARGET, 1, r"tasks=\[\] trains nothing; name at least one of age, sick\."),
         (["age", "age"], TARGET, 1, r"tasks=\[age,age\] names a task twice"),
-        (["age"], {"transform": "log", "loss": "mse"}, 1, r"age_target\.transform=log: expected one of raw, log_sigmoid\."),
+        (
+            ["age"],
+            {"transform": "log", "loss": "mse"},
+            1,
+            r"age_target\.transform=log: expected one of raw, log_sigmoid\.",
+        ),
         (["age"], {"transform": "raw", "loss": "l2"}, 1, r"age_target\.loss=l2: expected one of l1, mse\."),
         (["sick"], TARGET, 3, r"head\.binary_outputs=3: expected 1 \(one logit\) or 2 \(two logits\)\."),
     ],

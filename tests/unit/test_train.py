@@ -68,7 +68,11 @@ def test_row(bench):
     keys = {"epoch", "lr", "weight/sum"}
     keys |= {f"{prefix}/{name}" for prefix in ("train/loss", "weight", "share") for name in ("age", "sick", "species")}
     keys |= {f"train/age/{metric}" for metric in ("mae_years", "rmse_log")}
-    keys |= {f"train/{name}/{metric}" for name in ("sick", "species") for metric in ("accuracy", "balanced_accuracy", "f1_macro")}
+    keys |= {
+        f"train/{name}/{metric}"
+        for name in ("sick", "species")
+        for metric in ("accuracy", "balanced_accuracy", "f1_macro")
+    }
     assert [set(row) for row in rows] == [keys, keys]
     assert [row["epoch"] for row in rows] == [0, 1]
     assert rows[0]["weight/age"] == 2
@@ -233,7 +237,9 @@ def test_methods_see_the_same_batches(bench, make_bench, make_weighting):
         other = make_bench(bench.tasks)
         trial = Trial(other, make_weighting(name, other.tasks))
         pixels = []
-        hook = other.model.backbone.first.register_forward_pre_hook(lambda module, args, pixels=pixels: pixels.append(args[0].clone()))
+        hook = other.model.backbone.first.register_forward_pre_hook(
+            lambda module, args, pixels=pixels: pixels.append(args[0].clone())
+        )
         trial.fit()
         hook.remove()
         seen.append(torch.cat(pixels))

@@ -148,7 +148,10 @@ def test_imagenet_without_a_network(tmp_path, monkeypatch):
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(ValueError, match=r"backbone\.weights=imagenet: the weights of mobilenet_v3_small could not be downloaded \(.*\); fetch https://") as raised:
+    with pytest.raises(
+        ValueError,
+        match=r"backbone\.weights=imagenet: the weights of mobilenet_v3_small could not be downloaded \(.*\); fetch https://",
+    ) as raised:
         MobileNet("mobilenet_v3_small", "imagenet")
     assert "pass backbone.weights=PATH_OF_THE_FILE." in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -164,4 +167,7 @@ def test_imagenet_from_torchs_own_cache(tmp_path, monkeypatch, weights):
     (folder / url.rsplit("/", 1)[1]).write_bytes(weights.read_bytes())
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     stored = torch.load(weights, weights_only=True)
-    assert torch.equal(MobileNet("mobilenet_v3_small", "imagenet").network.state_dict()["features.0.0.weight"], stored["features.0.0.weight"])
+    assert torch.equal(
+        MobileNet("mobilenet_v3_small", "imagenet").network.state_dict()["features.0.0.weight"],
+        stored["features.0.0.weight"],
+    )

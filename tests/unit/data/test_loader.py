@@ -37,7 +37,9 @@ def content(loader, epoch):
 
 
 def equal(one, two):
-    return len(one) == len(two) and all(torch.equal(a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x, y, strict=True))
+    return len(one) == len(two) and all(
+        torch.equal(a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x, y, strict=True)
+    )
 
 
 def order(loader, epoch):
@@ -144,7 +146,11 @@ def test_pictures_and_labels_belong_together(make, images, labels):
 def test_augmentation_changes_from_epoch_to_epoch(make, images):
     """One picture over ten epochs: several versions of it."""
     loader = make([7, 8], batch_size=2)
-    versions = {batch.images[batch.indices.tolist().index(7)].sum().item() for epoch in range(10) for batch in loader.epoch(epoch)}
+    versions = {
+        batch.images[batch.indices.tolist().index(7)].sum().item()
+        for epoch in range(10)
+        for batch in loader.epoch(epoch)
+    }
     assert len(versions) > 3
 
 
@@ -187,6 +193,8 @@ def test_fresh_noise_is_for_training_only(make, labels):
 def test_fresh_noise_differs_at_each_visit(make, labels):
     noise = LabelNoise((5.0, 0.0, 0.0), "fresh", 0.0)
     loader = make([7, 8], batch_size=2, noise=noise)
-    ages = {batch.targets[batch.indices.tolist().index(7), 0].item() for epoch in range(10) for batch in loader.epoch(epoch)}
+    ages = {
+        batch.targets[batch.indices.tolist().index(7), 0].item() for epoch in range(10) for batch in loader.epoch(epoch)
+    }
     assert len(ages) == 10
     assert labels[7, 0] == 8  # the stored label is untouched

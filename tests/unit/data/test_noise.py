@@ -34,7 +34,9 @@ def test_planted_levels(mode, clean, tasks):
     years = (noisy - clean)[:, 0].double()
     assert years.mean().abs() < 4 * 6 / math.sqrt(NUMBER)
     assert years.std().item() == pytest.approx(6, abs=4 * 6 / math.sqrt(2 * NUMBER))
-    assert (years.abs() < 6).double().mean().item() == pytest.approx(0.6827, abs=4 * math.sqrt(0.22 / NUMBER))  # a normal one
+    assert (years.abs() < 6).double().mean().item() == pytest.approx(
+        0.6827, abs=4 * math.sqrt(0.22 / NUMBER)
+    )  # a normal one
     for k, level in ((1, 0.1), (2, 0.3)):
         wrong = (noisy[:, k] != clean[:, k]).double().mean().item()
         assert wrong == pytest.approx(level, abs=4 * math.sqrt(level * (1 - level) / NUMBER))
@@ -162,8 +164,17 @@ def test_validation_and_test_stay_clean(tiny_config, mode):
     true = torch.from_numpy(data.labels[torch.cat([batch.indices for batch in batches]).numpy()])
     assert 0.15 < 1 - masks.double().mean() < 0.45
     assert (((targets != true) & masks).sum(0) > 10).all()
-    again = {i: t for batch in loaders.train.epoch(1) for i, t in zip(batch.indices.tolist(), batch.targets[:, 0].tolist(), strict=True)}
-    both = [(t, again[i]) for batch in batches for i, t in zip(batch.indices.tolist(), batch.targets[:, 0].tolist(), strict=True) if i in again]
+    again = {
+        i: t
+        for batch in loaders.train.epoch(1)
+        for i, t in zip(batch.indices.tolist(), batch.targets[:, 0].tolist(), strict=True)
+    }
+    both = [
+        (t, again[i])
+        for batch in batches
+        for i, t in zip(batch.indices.tolist(), batch.targets[:, 0].tolist(), strict=True)
+        if i in again
+    ]
     assert all(a == b for a, b in both) == (mode == "fixed")
     parts = [set(loader.indices.tolist()) for loader in (loaders.train, loaders.val, loaders.test)]
     assert sum(map(len, parts)) == len(set.union(*parts)) == len(data.names)

@@ -142,6 +142,13 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
     assert contents(one) == contents(three)
 
 
+def test_workers_import_nothing_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "root", 3)
+    write(tmp_path / "here" / "PIL.py", b"raise ImportError('a file of the user')")
+    monkeypatch.chdir(tmp_path / "here")
+    assert len(pack(tmp_path / "root", FIELDS, 16, tmp_path / "cache", workers=2).names) == 3
+
+
 @pytest.mark.parametrize("file", ["images", "index.json"])
 @pytest.mark.parametrize("damage", ["cut", "grown", "gone", "nonsense"])
 def test_a_damaged_entry_is_packed_anew(file: str, damage: str, tmp_path: Path) -> None:

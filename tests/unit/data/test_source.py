@@ -49,7 +49,8 @@ def test_links_are_followed_without_loops(root: Path, tmp_path: Path) -> None:
     fill(tmp_path / "elsewhere", 2)
     (root / "again").symlink_to(root)
     (root / "sub" / "up").symlink_to("..")
-    (root / "a_first").symlink_to(root / "sub")  # listed under its own name, though this one sorts before it
+    (root / "a").symlink_to(root / "sub")  # its pictures are listed under their own path, whatever is met first
+    (root / "z").symlink_to(root / "sub")
     (root / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "5_0_0_file.jpg").symlink_to(tmp_path / "elsewhere" / "1_0_0_00000.jpg")
     (root / "6_0_0_gone.jpg").symlink_to("nowhere")

@@ -81,7 +81,7 @@ def test_a_run_with_fewer_tasks_fills_only_their_columns(study, write_run):
 
 
 def test_every_key_that_differs_is_a_column_and_splits_rows(study, write_run):
-    for lr in (0.1, 0.01, 1.0):
+    for lr in (0.1, 0.01, 1.5):
         for seed in (0, 1):
             write_run("sum", seed=seed, optimizer__lr=lr)
     write_run("dwa", weighting__method__temperature=2, optimizer__lr=0.1)
@@ -91,7 +91,7 @@ def test_every_key_that_differs_is_a_column_and_splits_rows(study, write_run):
     assert [(row.weighting, *row.keys.values(), row.seeds) for row in table.rows[:-1]] == [
         ("sum", "", "0.01", 2),
         ("sum", "", "0.1", 2),
-        ("sum", "", "1.0", 2),
+        ("sum", "", "1.5", 2),
         ("dwa", "2", "0.1", 1),
         ("dwa", "10", "0.1", 1),
     ]

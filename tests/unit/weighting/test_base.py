@@ -42,7 +42,12 @@ def test_one_kind_exactly(tasks):
         Nothing(tasks)
     with pytest.raises(TypeError, match="Both must implement one of .*; found total and direction"):
         Both(tasks)
-    assert [method(tasks).kind for method in (Total, Weights, Direction, Inherited)] == ["total", "weights", "direction", "total"]
+    assert [method(tasks).kind for method in (Total, Weights, Direction, Inherited)] == [
+        "total",
+        "weights",
+        "direction",
+        "total",
+    ]
 
 
 @pytest.mark.parametrize("method", [Total, Weights, Direction])
@@ -86,7 +91,9 @@ def test_loss_based_methods_are_plain_backward(bench, make_weighting, weighting_
 @pytest.mark.parametrize("method", [Weights, Direction])
 def test_frozen_backbone_is_refused_by_gradient_methods(bench, method):
     bench.model.backbone.requires_grad_(False)
-    with pytest.raises(ValueError, match=rf"{method.__name__} combines gradients of the shared parameters.*unfreeze the backbone"):
+    with pytest.raises(
+        ValueError, match=rf"{method.__name__} combines gradients of the shared parameters.*unfreeze the backbone"
+    ):
         method(bench.tasks).backward(bench.step())
 
 

@@ -32,7 +32,10 @@ def test_yaml_takes_weights_from_the_command_line(tasks, make_weighting, linear_
 @pytest.mark.parametrize(
     ("weights", "sentence"),
     [
-        ({"gender": 1}, r"weights\.gender=1: there is no task 'gender' in this run; its tasks are age, sick, species\."),
+        (
+            {"gender": 1},
+            r"weights\.gender=1: there is no task 'gender' in this run; its tasks are age, sick, species\.",
+        ),
         ({"age": -1}, r"weights\.age=-1: expected a finite number of at least 0\."),
         ({"age": float("nan")}, r"weights\.age=nan: expected a finite number"),
         ({"age": float("inf")}, r"weights\.age=inf: expected a finite number"),

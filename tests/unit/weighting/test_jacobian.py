@@ -44,7 +44,11 @@ def torchjd_gradients(bench, aggregator):
     features, losses = bench.losses()
     shared = bench.model.shared_parameters()
     mtl_backward(
-        losses, features=features, tasks_params=bench.model.head_parameters(), shared_params=shared, parallel_chunk_size=1
+        losses,
+        features=features,
+        tasks_params=bench.model.head_parameters(),
+        shared_params=shared,
+        parallel_chunk_size=1,
     )
     torch.manual_seed(3)
     jac_to_grad(shared, aggregator)
