@@ -135,7 +135,7 @@ def bind(node: Mapping[str, Any]) -> partial[Any]:
         arguments = instantiate({key: value for key, value in node.items() if key != "_target_"}, _convert_="all")
         target = get_object(node["_target_"])
         inspect.signature(target).bind_partial(**arguments)
-    except (HydraException, TypeError) as error:
+    except (HydraException, ImportError, TypeError) as error:
         raise ValueError(f"{node['_target_']}: {_first_line(error.__cause__ or error)}.") from error
     return partial(target, **arguments)
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ Group = tuple[str, list[tuple[str, str]]]
 
 HEADER_EVERY = 40  # rows
 PLAIN_EVERY = 10.0  # seconds
+DRAW_EVERY = 0.25  # seconds
 
 
 class Display:
@@ -102,7 +104,8 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 class Screen:
     """Lines for good, above a bar of `total` steps where the output is a terminal.
 
-    A step only has to raise `done`: a thread of its own draws the bar, four times a second.
+    A step only has to raise `done`: a thread of its own draws the bar. rich's own thread is not used, because now and
+    then it draws in the midst of a line that this one prints.
     """
 
     def __init__(self, total: int, done: int = 0) -> None:
@@ -110,6 +113,8 @@ class Screen:
         self._first, self._since = done, time.monotonic()
         self._output = Output(sys.stdout)
         self._live: Live | None = None
+        self._thread = Thread(target=self._draw, daemon=True)
+        self._lock, self._closed = Lock(), Event()
         self.terminal = self._output.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
     def open(self) -> None:
@@ -122,14 +127,22 @@ class Screen:
             console = Console(file=self._output, force_terminal=True, highlight=False)  # type: ignore[arg-type]
             # What goes to stderr is shown above the bar, unless the user sent it elsewhere.
             stderr = sys.stderr.isatty()
-            self._live = Live(self, console=console, transient=True, redirect_stderr=stderr)
+            self._live = Live(self, console=console, auto_refresh=False, transient=True, redirect_stderr=stderr)
             self._live.start()
+            self._thread.start()
 
     def close(self) -> None:
         """Take the bar away."""
         if self._live is not None:
+            self._closed.set()
+            self._thread.join()
             self._live.stop()
             self._live = None
+
+    def _draw(self) -> None:
+        while self._live is not None and not self._closed.wait(DRAW_EVERY):
+            with self._lock:
+                self._live.refresh()
 
     def width(self) -> int | None:
         """Columns of the terminal; None where a line may have any length."""
@@ -144,7 +157,8 @@ class Screen:
             from rich.text import Text
 
             overflow: Literal["fold", "ellipsis"] = "fold" if wrap else "ellipsis"
-            self._live.console.print(Text(text, style), no_wrap=not wrap, overflow=overflow)
+            with self._lock:
+                self._live.console.print(Text(text, style), no_wrap=not wrap, overflow=overflow)
 
     def left(self) -> str:
         """Time left at the mean pace so far; empty while there is no pace."""

@@ -67,7 +67,7 @@ def trivial(tasks: Sequence[Task], train_labels: Tensor, labels: Tensor) -> Metr
         known = train_labels[:, k][~train_labels[:, k].isnan()]
         if not len(known):
             raise ValueError(f"no training picture has a label of task '{task.name}'; leave it out of tasks=[...].")
-        guess = known.median() if task.kind == "regression" else known.mode().values
+        guess = known.quantile(0.5) if task.kind == "regression" else known.mode().values
         sums = task.sums()
         mask = ~labels[:, k].isnan()
         sums.update(guess.expand(len(labels)), torch.where(mask, labels[:, k], 1.0), mask)

@@ -63,19 +63,22 @@ def cosine(step: int, num_steps: int) -> float:
 def one_cycle(step: int, num_steps: int, warmup: float) -> float:
     """Cosine up from 1/25 to 1 over the share `warmup` of the steps, cosine down to nearly 0 (Smith & Topin 2018).
 
-    torch's OneCycleLR divides by zero when warmup x steps = 1; this holds for any number of steps.
+    torch's OneCycleLR divides by zero when warmup x steps = 1; this holds for any number of steps, and agrees with it
+    where warmup x steps is a whole number. Else the full rate falls on the nearest step instead of between two.
     """
     start, end = 1 / 25, 1e-4 / 25
-    rise = warmup * num_steps
-    if step < rise:
-        return start + (1 - start) * (1 - math.cos(math.pi * step / rise)) / 2
-    position = (step - rise) / max(num_steps - 1 - rise, 1)
-    return end + (1 - end) * (1 + math.cos(math.pi * min(position, 1.0))) / 2
+    top = max(round(warmup * num_steps) - 1, 0)
+    if step < top:
+        return start + (1 - start) * (1 - math.cos(math.pi * step / top)) / 2
+    position = (step - top) / max(num_steps - 1 - top, 1)
+    return end + (1 - end) * (1 + math.cos(math.pi * position)) / 2
 
 
 def clip_(parameters: Iterable[Parameter], limit: float) -> Tensor:
     """Scale the network's gradients to a norm of at most `limit`; the factor used, a 0-dim tensor."""
     gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:  # no task has a label in this batch
+        return torch.ones(())
     norm = torch.nn.utils.get_total_norm(gradients)
     factor = (limit / (norm + 1e-6)).clamp(max=1.0)
     torch._foreach_mul_(gradients, factor)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mtl.tasks import Task
 
+_NEVER = 2**62
+
 
 class EpochSums:
     """Losses, weights and training metrics of an epoch, summed step by step on the device."""
@@ -20,6 +22,7 @@ class EpochSums:
         self._steps, self._counts = 0, torch.zeros(len(tasks), dtype=torch.long)
         self._losses = torch.zeros(len(tasks), dtype=torch.float64, device=device)
         self._weights = torch.zeros(len(tasks), dtype=torch.float64, device=device)
+        self._first_bad = torch.full((len(tasks),), _NEVER, dtype=torch.long, device=device)
         self._extra: dict[str, Tensor] = {}
 
     def update(
@@ -31,9 +34,12 @@ class EpochSums:
         active: list[bool],
     ) -> None:
         """Add a step: K losses, weights [K], and what else the step left."""
+        stacked = torch.stack([loss.detach() for loss in losses])
+        bad = torch.where(stacked.isfinite(), _NEVER, self._steps)
+        self._first_bad = torch.minimum(self._first_bad, bad)
         self._steps += 1
         self._counts += torch.tensor(active)
-        self._losses += torch.stack([loss.detach() for loss in losses])  # the loss of an inactive task is 0
+        self._losses += stacked  # the loss of an inactive task is 0
         self._weights += weights
         for key, value in {"weight/residual": residual, "clip_factor": factor}.items():
             if value is not None:
@@ -42,21 +48,23 @@ class EpochSums:
     def compute(self, epoch: int) -> tuple[Tensor, dict[str, dict[str, float | None]], dict[str, float | None]]:
         """Mean losses [K], training metrics, and the training part of the history row."""
         losses, weights = self._losses.cpu() / self._counts, self._weights.cpu() / self._counts
-        total = float(self._weights.sum()) / self._steps
+        total, defined = float(self._weights.sum()) / self._steps, float(weights.nansum())
         names = [task.name for task in self.tasks]
-        for name, loss, count in zip(names, losses.tolist(), self._counts.tolist(), strict=True):
-            if count and not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"the training loss of task '{name}' is not finite in epoch {epoch}: "
-                    "lower optimizer.lr or set train.clip=1"
-                )
+        # Once one loss is not finite all weights are lost, so the first one is what the user must know.
+        first_bad = self._first_bad.tolist()
+        if (first := min(first_bad)) < _NEVER:
+            name = names[first_bad.index(first)]
+            raise FloatingPointError(
+                f"the training loss of task '{name}' is not finite in epoch {epoch}, step {first}: "
+                "lower optimizer.lr or set train.clip=1"
+            )
         metrics = {name: metric.compute() for name, metric in zip(names, self.metrics, strict=True)}
         row: dict[str, float | None] = {"epoch": epoch, "lr": self.lr}
         row |= {f"train/loss/{name}": _number(loss) for name, loss in zip(names, losses, strict=True)}
         row |= {f"train/{name}/{key}": value for name, values in metrics.items() for key, value in values.items()}
         row |= {f"weight/{name}": _number(weight) for name, weight in zip(names, weights, strict=True)}
         row |= {
-            f"share/{name}": _number(weight / total) if total else None
+            f"share/{name}": _number(weight / defined) if defined else None
             for name, weight in zip(names, weights, strict=True)
         }
         row |= {"weight/sum": _number(total)}

@@ -1,4 +1,4 @@
-"""What several test folders share: seeds, one thread, every weighting's YAML, a small drawn data set, a tiny network."""
+"""What test folders share: seeds, one thread, every weighting's YAML, a small drawn data set, a tiny network."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Bench:
 
 @pytest.fixture
 def linear_step() -> Callable[..., Step]:
-    """`linear_step(rows, values)`: K losses value_k + row_k . theta at theta = 0, whose gradients are the rows [K, n]."""
+    """`linear_step(rows, values)`: K losses value_k + row_k . theta at theta = 0; their gradients are the rows."""
 
     def make(rows: Tensor, values: Sequence[float] | None = None, active: Sequence[bool] | None = None) -> Step:
         theta = nn.Parameter(torch.zeros(rows.shape[1], dtype=rows.dtype))

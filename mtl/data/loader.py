@@ -64,20 +64,22 @@ class Loader:
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """The batches of `epoch`."""
-        generator = torch.Generator().manual_seed(_seed(self._seed, epoch))
+        generator = self._generator(epoch, "batches")
+        # One for each task: a single-task run sees the same pictures and the same noise as a multi-task run.
+        noise = [self._generator(epoch, f"noise of {task.name}") for task in self._tasks]
         indices = self.indices
         if self._augment:
             indices = indices[torch.randperm(len(indices), generator=generator)]
         for number in range(len(self)):
-            yield self._batch(indices[number * self.batch_size : (number + 1) * self.batch_size], generator)
+            yield self._batch(indices[number * self.batch_size : (number + 1) * self.batch_size], generator, noise)
 
-    def _batch(self, indices: Tensor, generator: torch.Generator) -> Batch:
+    def _batch(self, indices: Tensor, generator: torch.Generator, noise: Sequence[torch.Generator]) -> Batch:
         pictures = torch.from_numpy(self._images[indices.numpy()]).to(self._device)
         labels = self._labels[indices]
         if self._augment:
             pictures = flip_and_shift(pictures, self._augment.flip, self._augment.shift, generator)
             if self._noise:
-                labels = self._noise.visit(labels, self._tasks, generator)
+                labels = self._noise.visit(labels, self._tasks, noise)
         masks = ~labels.isnan()
         return Batch(
             images=normalise(pictures),
@@ -87,6 +89,6 @@ class Loader:
             indices=indices,
         )
 
-
-def _seed(seed: int, epoch: int) -> int:
-    return int(hashlib.sha256(f"{seed}:batches:{epoch}".encode()).hexdigest()[:15], 16)
+    def _generator(self, epoch: int, purpose: str) -> torch.Generator:
+        digest = hashlib.sha256(f"{self._seed}:{epoch}:{purpose}".encode()).hexdigest()
+        return torch.Generator().manual_seed(int(digest[:15], 16))

@@ -61,14 +61,14 @@ class LabelNoise:
                 labels[:, k] = _disturb(labels[:, k], task, self.levels[k], first, second)
         return labels
 
-    def visit(self, labels: Tensor, tasks: Sequence[Task], generator: torch.Generator) -> Tensor:
-        """Labels [B, K] of a batch with fresh noise; unchanged if the noise is fixed."""
+    def visit(self, labels: Tensor, tasks: Sequence[Task], generators: Sequence[torch.Generator]) -> Tensor:
+        """Labels [B, K] of a batch with fresh noise, drawn from a generator per task; unchanged if it is fixed."""
         if self.mode == "fixed" or not any(self.levels):
             return labels
         labels = labels.clone()
         for k, task in enumerate(tasks):
-            draws = torch.rand(2, len(labels), generator=generator, dtype=torch.float64)
             if self.levels[k]:
+                draws = torch.rand(2, len(labels), generator=generators[k], dtype=torch.float64)
                 labels[:, k] = _disturb(labels[:, k], task, self.levels[k], draws[0], draws[1])
         return labels
 

@@ -152,14 +152,30 @@ def _build(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Decode into a folder beside `entry`, renamed when complete; one that a killed build left goes first."""
-    known, rejected = _read_labels(source, recipe)
-    names, size = list(known), recipe.image_size
     temporary = entry.with_suffix(".part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    images = temporary / "images"
+    try:
+        index = _decode(source, recipe, temporary / "images", workers, progress)
+        (temporary / "index.json").write_text(json.dumps(index))
+        shutil.rmtree(entry, ignore_errors=True)  # a damaged one
+        temporary.rename(entry)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _decode(
+    source: Source,
+    recipe: Recipe,
+    images: Path,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, object]:
+    """Writes the pictures to the file `images`; everything else that a pack holds, as it is kept beside them."""
+    known, rejected = _read_labels(source, recipe)
+    names, size = list(known), recipe.image_size
     need = len(names) * size * size * 3
-    if need > shutil.disk_usage(temporary).free:
+    if need > shutil.disk_usage(images.parent).free:
         raise OSError(errno.ENOSPC, f"{need / 2**20:,.0f} MiB are needed and not free")
     images.touch()
     os.truncate(images, need)
@@ -188,7 +204,7 @@ def _build(
     _compact(images, kept, size)
     names = [names[index] for index in kept]
     clusters = cluster(grey[kept]) if recipe.near_duplicates else np.arange(len(kept))
-    index_file = {
+    return {
         "shape": [len(kept), size, size, 3],
         "names": names,
         "labels": [known[name] for name in names],
@@ -197,9 +213,6 @@ def _build(
         "fingerprint": source.fingerprint,
         "rejected": sorted(rejected),
     }
-    (temporary / "index.json").write_text(json.dumps(index_file))
-    shutil.rmtree(entry, ignore_errors=True)  # a damaged one
-    temporary.rename(entry)
 
 
 def _read_labels(source: Source, recipe: Recipe) -> tuple[dict[str, list[float]], list[tuple[str, str]]]:

@@ -96,7 +96,7 @@ def test_task_order_does_not_matter(weighting_name, make_weighting, make_tasks, 
     if all(torch.equal(draw, draws[0]) for draw in draws):
         torch.testing.assert_close(draw_weights(methods[1], steps[1], 0), draws[0][order], rtol=1e-5, atol=1e-6)
         return
-    number = 600
+    number = 300
     one, two = (
         torch.stack([draw_weights(method, step, 1000 * i + seed) for seed in range(number)])
         for i, (method, step) in enumerate(zip(methods, steps, strict=True))

@@ -63,7 +63,7 @@ class Process:
 
 
 def test_resumed_is_uninterrupted(weighting_name, make_weighting, make_bench, tasks, tmp_path):
-    """2 + 2 epochs in two processes equal 4 in one: parameters, statistics, the method's state and every row, to the bit.
+    """2 + 2 epochs in two processes equal 4 in one to the bit: parameters, statistics, the method's state, every row.
 
     The learning rate rises and falls, a task lacks labels in some batches, noise is fresh, and rlw and pcgrad draw.
     """

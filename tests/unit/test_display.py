@@ -66,7 +66,7 @@ with Display({TITLE!r}, 2, 10) as shown:
 
 def start(code: str, stdout: int, stderr: int | None = None, **environment: str) -> subprocess.Popen[bytes]:
     """A process of its own; its standard input is a pipe."""
-    unset = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "MTL_STUDY_JOB")
+    unset = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "MTL_STUDY_JOB", "PYTHONUNBUFFERED")
     kept = {key: value for key, value in os.environ.items() if key not in unset}
     return subprocess.Popen(
         [sys.executable, "-c", code],
@@ -192,8 +192,10 @@ def test_on_a_terminal_rows_stay_above_a_bar_that_goes() -> None:
         *above, bar = terminal.until("epoch 2/2")
         assert above == [f"{TITLE}  job 3/8", *NARROW[:3]]
         assert "50 %" in bar
-        for _ in range(3):
-            terminal.go_on()
+        terminal.go_on()
+        terminal.go_on()
+        assert terminal.until("100 %")[-1].startswith("job 3/8  epoch 2/2")
+        terminal.go_on()
         assert terminal.until(None) == [f"{TITLE}  job 3/8", *NARROW]
         assert terminal.process.wait(60) == 0
         assert terminal.raw.rindex("\x1b[?25h") > terminal.raw.rindex("\x1b[?25l")  # the cursor is back
@@ -202,11 +204,12 @@ def test_on_a_terminal_rows_stay_above_a_bar_that_goes() -> None:
 @pytest.mark.parametrize("width", [120, 44, 20])
 def test_no_line_passes_the_edge_of_the_terminal(width: int) -> None:
     code = SCRIPT.replace("        sys.stdin.readline()\n", "").replace(
-        "for values", "shown.note('a remark of more than twenty letters')\n    for values"
+        "for values", "shown.note('a remark [red] of more than twenty letters')\n    for values"
     )
-    with Terminal(code, width) as terminal:
+    with Terminal(code, width, MTL_STUDY_JOB="3/8") as terminal:
         lines = terminal.until(None)  # Terminal.screen checks the widths
         assert terminal.process.wait(60) == 0
+    assert lines[1].startswith("a remark [red]")
     assert " ".join(lines).count("1/2") == 1
     if width == 120:
         assert lines[2:] == [WIDE[0], *(line.removesuffix("  left").removesuffix("  0:00") for line in WIDE[1:])]

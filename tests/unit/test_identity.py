@@ -92,7 +92,7 @@ def test_run_name():
 
 
 def test_the_name_is_the_same_on_every_machine():
-    """First 8 hexadecimal digits of sha256 over sorted JSON: `echo -n '{"a": 1, "b.c": [2.5, null, true]}' | sha256sum`."""
+    """First 8 digits of sha256 over sorted JSON: `echo -n '{"a": 1, "b.c": [2.5, null, true]}' | sha256sum`."""
     config = {"b": {"c": [2.5, None, True]}, "a": 1, "seed": 3}
     assert scientific(config) == {"a": 1, "b.c": [2.5, None, True]}
     assert hash8(config) == "78a9c722"

@@ -20,7 +20,7 @@ LEVELS: list[list[str]] = [
     ["mtl.data.noise"],
     # Members: what a YAML names by `_target_`, and what they stand on. None knows another part of its level.
     ["mtl.backbones", "mtl.heads", "mtl.weighting", "mtl.data.loader", "mtl.data.trees"],
-    ["mtl.model", "mtl.optim", "mtl.loggers", "mtl.checkpoint", "mtl.environment", "mtl.config"],
+    ["mtl.model", "mtl.optim", "mtl.sums", "mtl.loggers", "mtl.checkpoint", "mtl.environment", "mtl.config"],
     ["mtl.evaluate"],
     ["mtl.train"],
     ["mtl.build"],

@@ -77,7 +77,7 @@ def test_no_label_at_all_is_zero(loss, numpy, width, targets):
 
 @pytest.mark.parametrize(("loss", "numpy", "width", "targets"), FORMS)
 def test_an_infinite_value_behind_a_mask_is_not_seen(loss, numpy, width, targets):
-    """An output that overflows at a picture without the label: the loss and the other pictures' gradients stay finite."""
+    """An output that overflows at a picture without the label: loss and gradients of the others stay finite."""
     output, target = outputs(width), torch.tensor(targets)
     wanted = loss(output, target, MASK)
     output[~MASK] = float("inf") if width == 1 else torch.tensor([float("inf"), 0.0, 0.0, 0.0])

@@ -121,7 +121,7 @@ def test_one_cycle_for_any_number_of_steps(warmup):
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
 @pytest.mark.parametrize(("num_steps", "warmup"), [(8, 0.25), (20, 0.25), (48, 0.25), (10, 0.3), (50, 0.5), (40, 0.1)])
 def test_one_cycle_is_torchs(num_steps, warmup):
-    """torch's OneCycleLR (its defaults: cosine, from 1/25, to 1e-4/25), where warmup x steps is a whole number above 1."""
+    """torch's OneCycleLR (defaults: cosine, from 1/25, to 1e-4/25) where warmup x steps is a whole number above 1."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 1.0, total_steps=num_steps, pct_start=warmup, cycle_momentum=False

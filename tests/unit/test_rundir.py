@@ -24,21 +24,25 @@ def names(run):
     return sorted(path.name for path in run.path.iterdir())
 
 
-def test_a_failing_writer_leaves_the_old_file(run):
-    run.write("metrics.json", "old")
-    with pytest.raises(RuntimeError, match="half way"), run.replacing("metrics.json") as path:
+def write_half(run, name):
+    with run.replacing(name) as path:
         path.write_text("half")
         raise RuntimeError("half way")
+
+
+def test_a_failing_writer_leaves_the_old_file(run):
+    run.write("metrics.json", "old")
+    with pytest.raises(RuntimeError, match="half way"):
+        write_half(run, "metrics.json")
     assert (run.path / "metrics.json").read_text() == "old"
     assert names(run) == ["metrics.json", "status.json"]
 
 
 def test_a_failing_first_writer_leaves_nothing(run):
-    with pytest.raises(RuntimeError), run.replacing("best.pt") as path:
-        path.write_text("half")
-        raise RuntimeError
-    with pytest.raises(RuntimeError), run.replacing("last.pt"):
-        raise RuntimeError
+    with pytest.raises(RuntimeError, match="half way"):
+        write_half(run, "best.pt")
+    with pytest.raises(RuntimeError, match="before"), run.replacing("last.pt"):
+        raise RuntimeError("before")
     assert names(run) == ["status.json"]
 
 
@@ -59,7 +63,7 @@ def test_a_killed_writer_leaves_the_old_file(run):
         "with RunDir(Path(sys.argv[1])).replacing('metrics.json') as path:\n"
         "    path.write_text('{'); os.kill(os.getpid(), 9)"
     )
-    ended = subprocess.run([sys.executable, "-c", code, str(run.path)], cwd=os.getcwd(), check=False)
+    ended = subprocess.run([sys.executable, "-c", code, str(run.path)], check=False)
     assert ended.returncode == -9
     assert run.read("metrics.json") == {"a": 1}
 

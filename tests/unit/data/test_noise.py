@@ -24,7 +24,7 @@ def clean():
 def disturbed(mode, clean, tasks, levels=(6.0, 0.1, 0.3), missing_rate=0.0):
     noise = LabelNoise(levels, mode, missing_rate)
     planted = noise.plant(clean, NAMES, tasks)
-    return noise.visit(planted, tasks, torch.Generator().manual_seed(1))
+    return noise.visit(planted, tasks, [torch.Generator().manual_seed(k) for k in range(len(tasks))])
 
 
 @pytest.mark.parametrize("mode", ["fixed", "fresh"])
@@ -78,15 +78,15 @@ def test_fixed_noise_goes_with_the_name(clean, tasks):
 def test_fixed_noise_does_not_change_at_a_visit(clean, tasks):
     noise = LabelNoise((6.0, 0.1, 0.3), "fixed", 0.0)
     generator = torch.Generator().manual_seed(0)
-    assert noise.visit(clean, tasks, generator) is clean
+    assert noise.visit(clean, tasks, [generator] * len(tasks)) is clean
     assert torch.equal(generator.get_state(), torch.Generator().manual_seed(0).get_state())
 
 
 def test_fresh_noise_is_not_planted_and_changes_at_each_visit(clean, tasks):
     noise = LabelNoise((6.0, 0.1, 0.3), "fresh", 0.0)
     assert torch.equal(noise.plant(clean, NAMES, tasks), clean)
-    generator = torch.Generator().manual_seed(0)
-    one, two = noise.visit(clean, tasks, generator), noise.visit(clean, tasks, generator)
+    generators = [torch.Generator().manual_seed(k) for k in range(len(tasks))]
+    one, two = noise.visit(clean, tasks, generators), noise.visit(clean, tasks, generators)
     assert not torch.equal(one[:, 0], two[:, 0])
     assert not torch.equal(one[:, 2], two[:, 2])
 

@@ -1,4 +1,4 @@
-"""The contract: what the base class refuses, where it writes gradients, and that a loss-based method is plain backward."""
+"""The contract: what the base class refuses, where it writes gradients; a loss-based method is plain backward."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Inherited(Total):
 def test_one_kind_exactly(tasks):
     with pytest.raises(TypeError, match="Nothing must implement one of total, weights, direction; found none"):
         Nothing(tasks)
-    with pytest.raises(TypeError, match="Both must implement one of .*; found total and direction"):
+    with pytest.raises(TypeError, match=r"Both must implement one of .*; found total and direction"):
         Both(tasks)
     assert [method(tasks).kind for method in (Total, Weights, Direction, Inherited)] == [
         "total",
@@ -65,7 +65,7 @@ def test_three_kinds_of_the_plain_sum_agree(bench, method):
 
 
 def test_loss_based_methods_are_plain_backward(bench, make_weighting, weighting_name):
-    """Shared, head and own-parameter gradients equal those of `method.total(losses).backward()`, to the bit or nearly."""
+    """Shared, head and own-parameter gradients equal those of `method.total(losses).backward()`."""
     method = make_weighting(weighting_name, bench.tasks)
     if method.kind != "total":
         pytest.skip("works on gradients")
