@@ -102,13 +102,18 @@ def check(config: Mapping[str, Any]) -> None:
             rule = " and ".join(bound for bound in bounds if bound)
             raise ValueError(f"{key}={value}: expected {word}{' of ' + rule if rule else ''}.")
     for key, options in _CHOICES.items():
-        if flat[key] not in options:
-            raise ValueError(f"{key}={flat[key]}: expected one of {', '.join(options)}.")
+        if flat.get(key) not in options:
+            raise ValueError(f"{key}={flat.get(key)}: expected one of {', '.join(options)}.")
     tasks, valid = config["tasks"], list(config["data"]["tasks"])
     if not isinstance(tasks, list) or not tasks:
         raise ValueError(
             f"tasks={tasks}: expected a list of some of {', '.join(valid)}, for example tasks=[{valid[0]}]."
         )
+    for name in config["data"]["noise"]:
+        if name not in valid:
+            raise ValueError(
+                f"data.noise.{name}: data={config['names']['data']} has no such task; it has {', '.join(valid)}."
+            )
     for name in tasks:
         if name not in valid:
             raise ValueError(f"tasks: data={config['names']['data']} has no task '{name}'; it has {', '.join(valid)}.")

@@ -58,6 +58,7 @@ class Display:
         """Print the row of a finished epoch (a history row; its `epoch` counts from 0)."""
         finished = int(row["epoch"]) + 1
         self._screen.done = finished * self.steps
+        self._name_epoch(finished)
         if self._num_rows % HEADER_EVERY == 0:
             self._groups = fit(groups(row, left=not self._screen.terminal), self._screen.width())
             for heading in headings(self._groups):
@@ -65,7 +66,6 @@ class Display:
         self._num_rows += 1
         texts = {"epoch": f"{finished}/{self.epochs}", "seconds": f"{seconds:.1f}"}
         self._screen.line(aligned(self._groups, {**row, **texts, "left": self._screen.left()}))
-        self._name_epoch(finished)
 
     def note(self, text: str) -> None:
         """Print a remark."""

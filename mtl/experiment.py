@@ -41,6 +41,8 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
     parts, mistake = _try_build(config)
     if mistake and not multirun:
         raise mistake
+    if parts and not any(True for _ in parts.weighting.parameters()):
+        config["control"]["lr"] = None  # a rate that nothing uses makes no other run
     data = load_data(config)
     config["data"]["fingerprint"] = data.fingerprint
     directory = RunDir(Path(config["runs_dir"]) / config["study"] / run_name(config))

@@ -32,6 +32,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._status: dict[str, Any] = {}
 
     def status(self) -> dict[str, Any]:
         """The content of status.json; empty if there is none or it cannot be read."""
@@ -52,7 +53,9 @@ class RunDir:
         """
         try:
             stored = yaml.safe_load((self.path / "config.yaml").read_text())
-        except (OSError, yaml.YAMLError):
+        except (OSError, ValueError, yaml.YAMLError):
+            return
+        if not isinstance(stored, dict):
             return
         ours, theirs = scientific(config), scientific(stored)
         for key in sorted(ours.keys() | theirs.keys()):
@@ -65,12 +68,15 @@ class RunDir:
     def owner(self) -> int | None:
         """The process that is training this run on this machine now, if another one is."""
         status = self.status()
-        here = status.get("host") == socket.gethostname()
-        pid = int(status.get("pid", 0))
-        if status.get("status") != "running" or not here or pid in (0, os.getpid()):
+        pid = status.get("pid")
+        if status.get("status") != "running" or status.get("host") != socket.gethostname():
+            return None
+        if not isinstance(pid, int) or pid == os.getpid():
             return None
         try:
             os.kill(pid, 0)
+        except PermissionError:  # alive, and somebody else's
+            return pid
         except OSError:
             return None
         return pid

@@ -14,6 +14,8 @@ class MobileNet(nn.Module):
         super().__init__()
         from torchvision.models import get_model
 
+        if not arch.startswith("mobilenet_v3"):
+            raise ValueError(f"backbone.arch={arch}: expected mobilenet_v3_small or mobilenet_v3_large.")
         self.network = get_model(arch, weights=None)
         self.num_features: int = self.network.classifier[0].in_features
         self.network.classifier = nn.Identity()

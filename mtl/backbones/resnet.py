@@ -14,6 +14,8 @@ class ResNet(nn.Module):
         super().__init__()
         from torchvision.models import get_model
 
+        if "resnet" not in arch and "resnext" not in arch:
+            raise ValueError(f"backbone.arch={arch}: expected a residual network of torchvision, for example resnet50.")
         self.network = get_model(arch, weights=None)
         self.num_features: int = self.network.fc.in_features
         self.network.fc = nn.Identity()

@@ -25,7 +25,9 @@ from PIL import Image
 Floats = NDArray[np.float32]
 Color = tuple[float, float, float]
 
-VERSION = 1  # of the drawing: raise it whenever a pixel or a label changes, so that an old folder is not taken for a new one
+VERSION = (
+    1  # of the drawing: raise it whenever a pixel or a label changes, so that an old folder is not taken for a new one
+)
 MANIFEST = ".trees.json"
 SPECIES = ("pine", "oak", "beech", "birch", "cherry")
 FREQUENCIES = (0.40, 0.20, 0.15, 0.15, 0.10)
@@ -35,9 +37,7 @@ AGE_QUANTILES = (
 )
 STALE_SECONDS = 3600  # a living drawing adds a file every few milliseconds
 ANGLES = 1024  # entries of a table over the angle around the pith
-RADII = (
-    400  # entries of a table from the pith to the cambium, and again from there to the outside of the bark
-)
+RADII = 400  # entries of a table from the pith to the cambium, and again from there to the outside of the bark
 
 
 class Kind(NamedTuple):
@@ -152,9 +152,7 @@ def _profile(rng: np.random.Generator, age: int, kind: Kind, pixels: float, bark
     width = max(
         1, round(RADII / pixels)
     )  # a pixel's footprint, so that rings finer than a pixel fade instead of making moire
-    late = np.convolve(np.pad(late, (width, width), mode="edge"), np.full(width, 1 / width), mode="same")[
-        width:-width
-    ]
+    late = np.convolve(np.pad(late, (width, width), mode="edge"), np.full(width, 1 / width), mode="same")[width:-width]
 
     grown = age / (age + 25)
     share = kind.heart_share * grown * rng.uniform(0.8, 1.25)
@@ -169,9 +167,7 @@ def _profile(rng: np.random.Generator, age: int, kind: Kind, pixels: float, bark
     outside = (np.arange(RADII + 1) + 0.5) / RADII
     bark = np.array(kind.bark) * rng.uniform(0.8, 1.2) + rng.normal(0, 0.02, 3)
     inner = np.clip(1 - outside * 3.5, 0, 1)
-    skin = (
-        bark[:, None] * (0.75 + 0.35 * outside) + (np.array([0.62, 0.40, 0.25]) - bark)[:, None] * inner * 0.8
-    )
+    skin = bark[:, None] * (0.75 + 0.35 * outside) + (np.array([0.62, 0.40, 0.25]) - bark)[:, None] * inner * 0.8
     alpha = np.clip((1 - outside) * bark_pixels, 0, 1)
     table = np.ones((4, 2 * RADII + 1), np.float32)
     table[:3, :RADII], table[:3, RADII:], table[3, RADII:] = color, skin * alpha, alpha
@@ -306,9 +302,7 @@ def picture(rng: np.random.Generator, age: int, sick: int, species: int, size: i
     along = pith[0] * np.cos(angle)
     rim = np.sqrt(1 - pith[0] ** 2 + along**2) - along  # from the pith to a unit circle around the middle
     rim = rim * (
-        1
-        + kind.lobes * rng.uniform(0.5, 1.6) * waves[0, rng.integers(32)]
-        + 0.004 * waves[1, rng.integers(32)]
+        1 + kind.lobes * rng.uniform(0.5, 1.6) * waves[0, rng.integers(32)] + 0.004 * waves[1, rng.integers(32)]
     )
     thick = kind.thickness * (0.3 + 0.9 * grown) * rng.uniform(0.75, 1.3)
     thickness = thick * np.clip(
@@ -320,18 +314,18 @@ def picture(rng: np.random.Generator, age: int, sick: int, species: int, size: i
     steps = np.minimum(q, 1) + np.maximum(q - 1, 0) * (1 / thickness).astype(np.float32)[turn]
     table = _profile(rng, age, kind, pixels, thick * pixels)
     layers = np.take(table, np.minimum(steps * RADII, 2 * RADII).astype(np.intp), axis=1)
-    layers[:3] *= (
-        1 - kind.rays * rng.uniform(0.5, 1.2) * np.clip(waves[2, rng.integers(32)], 0, 1.5)
-    ).astype(np.float32)[turn]
+    layers[:3] *= (1 - kind.rays * rng.uniform(0.5, 1.2) * np.clip(waves[2, rng.integers(32)], 0, 1.5)).astype(
+        np.float32
+    )[turn]
     small = layers[:, ::2] + layers[:, 1::2]
     small = (small[:, :, ::2] + small[:, :, 1::2]) * np.float32(0.25)
     image, alpha = small[:3], small[3]
     q, u, v, turn = (np.ascontiguousarray(field[::2, ::2]) for field in (q, u, v, turn))
 
     bark = _ramp((q - 1) * np.float32(pixels / 2))
-    texture = np.float32(kind.furrows * 0.5) * bark * _window(rng, "fine", size) + np.float32(
-        0.025
-    ) * _window(rng, "medium", size)
+    texture = np.float32(kind.furrows * 0.5) * bark * _window(rng, "fine", size) + np.float32(0.025) * _window(
+        rng, "medium", size
+    )
     image *= 1 + texture
     if rng.random() < 0.35:  # drying opens a thin crack in sound wood too
         _crack(
@@ -356,13 +350,9 @@ def picture(rng: np.random.Generator, age: int, sick: int, species: int, size: i
     far = np.sqrt(
         ((half - cx + fall * lx)[None, :] ** 2 + (half - cy + fall * ly)[:, None] ** 2).astype(np.float32)
     ) / np.float32(reach * (1 + thick))
-    ground *= 1 - np.float32(rng.uniform(0.3, 0.65)) * _ramp(
-        (np.float32(1.12) - far) * np.float32(rng.uniform(3, 8))
-    )
+    ground *= 1 - np.float32(rng.uniform(0.3, 0.65)) * _ramp((np.float32(1.12) - far) * np.float32(rng.uniform(3, 8)))
     image += ground * (1 - alpha)
-    light = 1 + np.float32(rng.uniform(0.03, 0.3)) * (
-        np.float32(lx) * half[None, :] + np.float32(ly) * half[:, None]
-    )
+    light = 1 + np.float32(rng.uniform(0.03, 0.3)) * (np.float32(lx) * half[None, :] + np.float32(ly) * half[:, None])
     light *= np.float32(rng.uniform(0.72, 1.12))
     image *= light
     warmth = rng.normal(0, 0.035)
@@ -429,7 +419,5 @@ def _finished(directory: Path, manifest: dict[str, int]) -> bool:
             f"{directory} holds another drawn set ({found}) than the one asked for ({manifest}): delete it or name another folder"
         )
     if directory.exists() and any(directory.iterdir()):
-        raise ValueError(
-            f"{directory} holds files but no drawn set: name a new or empty folder for the drawn pictures"
-        )
+        raise ValueError(f"{directory} holds files but no drawn set: name a new or empty folder for the drawn pictures")
     return False

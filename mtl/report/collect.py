@@ -192,13 +192,15 @@ def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Keys that tell runs apart, the weighting's name excepted.
 
     A key of a group (`weighting.method.temperature`) is compared among runs of the same member only: that `dwa` has
-    a temperature and `sum` none says nothing beyond their names.
+    a temperature and `sum` none says nothing beyond their names. So is `control.lr`, the rate of a method's own
+    parameters, which most methods do not have.
     """
     seen: dict[tuple[str, str], set[str]] = {}
     keys = dict.fromkeys(key for config in configs for key in config)
     for config in configs:
         for key in keys:
-            member = config.get(f"names.{key.partition('.')[0]}", "")
+            group = "weighting" if key == "control.lr" else key.partition(".")[0]
+            member = config.get(f"names.{group}", "")
             value = json.dumps(config[key], default=str) if key in config else ""
             seen.setdefault((key, member), set()).add(value)
     differing = {key for (key, _), values in seen.items() if len(values) > 1}

@@ -70,7 +70,8 @@ class Weighting(nn.Module):
 
     def after_step(self, step: Step) -> None:
         """Called after the optimizer's step; a method that looks at the changed losses extends it."""
-        # An optimizer with momentum moves a parameter whose gradient is zero: an inactive task's entries are put back.
+        # An optimizer with momentum moves a parameter whose gradient is zero: an inactive
+        # task's entries are put back (its momentum decays).
         with torch.no_grad():
             for name, held in self._held.items():
                 inactive = [k for k in range(len(self.tasks)) if k not in self.active]
@@ -84,7 +85,7 @@ class Weighting(nn.Module):
         """Fill `.grad` of the network and of the method's own parameters; return the effective weights [K].
 
         The gradient on the shared parameters is the sum of w_k times the gradient of loss k. An inactive task has
-        weight 0. Gradients that exist are replaced, not accumulated.
+        weight 0. The caller clears old gradients first.
 
         Raises:
             ValueError: a method that works on gradients, and no shared parameter that trains.
@@ -108,7 +109,8 @@ class Weighting(nn.Module):
         # The graph is cut at the losses: the derivative of the method's total is taken there and exactly that
         # vector is sent into the network.
         losses = [step.losses[k] for k in self.active]
-        leaf = torch.stack([loss.detach() for loss in losses]).float().requires_grad_()
+        leaf = torch.stack([loss.detach() for loss in losses])
+        leaf = leaf.to(torch.promote_types(leaf.dtype, torch.float32)).requires_grad_()
         self.total(leaf).backward()  # type: ignore[no-untyped-call]
         assert leaf.grad is not None, "total() does not depend on the losses"
         effective = leaf.grad

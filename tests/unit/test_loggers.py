@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers_wandb import Content, finished, run_file
 
 from mtl.loggers import Wandb, best
-from tests.helpers_wandb import Content, finished, run_file
 
 ROOT = Path(__file__).parents[2]
 NAME = "dwa-resnet18-1a2b3c4d-s0"

@@ -164,6 +164,8 @@ def test_columns_have_the_shortest_name_that_is_unique(study, write_run):
     write_run("sum", weighting__method__weights={"age": 20})
     write_run("sum", optimizer__lr=0.1)
     assert collect(study).keys == {"weighting.method.weights.age": "weights.age", "optimizer.lr": "lr"}
+    write_run("dwa", control__lr=0.1)  # the rate of a method's own parameters: compared within a method
+    assert "control.lr" not in collect(study).keys
     write_run("sum", control__lr=0.1)
     keys = collect(study).keys
     assert keys["optimizer.lr"] == "optimizer.lr"
