@@ -44,7 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     start(arguments.overrides)
     seconds = [start(arguments.overrides) for _ in range(arguments.starts)]
-    print("seconds to the first step:", " ".join(f"{s:.2f}" for s in seconds), f"median {statistics.median(seconds):.2f}")
+    print("seconds to the first step:", *(f"{s:.2f}" for s in seconds), f"median {statistics.median(seconds):.2f}")
 
 
 if __name__ == "__main__":

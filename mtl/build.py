@@ -75,9 +75,8 @@ def load_data(config: Mapping[str, Any]) -> Pack:
     data, name = config["data"], config["names"]["data"]
     cache, root = Path(data["cache"]).expanduser(), data["root"]
     if data["draw"] and root is None:
-        numbers = [str(value) for key, value in data["draw"].items() if key != "_target_"]
         with progress_bar(f"drawing {name}") as progress:
-            root = bind(data["draw"])(cache / "-".join([name, *numbers]), progress=progress)
+            root = bind(data["draw"])(cache, progress=progress)
     if root is None:
         raise ValueError(f"data={name} needs data.root=PATH, the folder or the archive of its pictures.")
     fields = [

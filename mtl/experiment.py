@@ -94,8 +94,7 @@ def _train_and_test(
     guesses = trivial(parts.tasks, train_labels, loaders.labels[loaders.val.indices])
     wandb = Wandb(directory.path, config, directory.path.name, **config["logger"]["wandb"])
     if note := wandb.start(directory.rows("history.jsonl")):
-        print(note, file=sys.stderr)
-        directory.set_status(wandb=note)
+        print(f"{note}; training goes on without it", file=sys.stderr)
     status: str = "failed"
     summary: dict[str, Any] = {}
 
@@ -136,6 +135,7 @@ def _train_and_test(
         raise
     finally:
         wandb.finish(status, summary)
+        directory.set_status(wandb=wandb.note or wandb.mode)
     if train["keep"] != "last":
         directory.remove("last.pt")
     if train["keep"] == "none":

@@ -57,9 +57,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="mtl_blocks", node=Bloc
 class BlockSweeper(BasicSweeper):
     """The basic sweeper, run over several blocks of overrides one after the other."""
 
-    def __init__(
-        self, blocks: Sequence[Sequence[str]] | None = None, check: str | None = None, **options: Any
-    ) -> None:
+    def __init__(self, blocks: Sequence[Sequence[str]] | None = None, check: str | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.blocks, self.check = list(blocks or [[]]), check
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 LEVELS: list[list[str]] = [
     ["mtl.losses", "mtl.metrics", "mtl.identity", "mtl.data.batch", "mtl.display"],
     ["mtl.rundir", "mtl.tasks", "mtl.data.augment", "mtl.data.split", "mtl.data.pack"],
-    ["mtl.data.noise"],
+    ["mtl.data.noise", "mtl.data.trunk"],
     # Members: what a YAML names by `_target_`, and what they stand on. None knows another part of its level.
     ["mtl.backbones", "mtl.heads", "mtl.weighting", "mtl.data.loader", "mtl.data.trees"],
     ["mtl.model", "mtl.optim", "mtl.sums", "mtl.loggers", "mtl.checkpoint", "mtl.environment", "mtl.config"],
