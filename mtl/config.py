@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -155,6 +156,8 @@ def explain(error: Exception) -> str:
         )
     if isinstance(error, OverrideParseException):
         return f"'{error.override}' is no override: expected KEY=VALUE, quoted where the shell would change it."
+    if ambiguous := re.match(r"Ambiguous value for argument '(.*)'", str(error)):
+        return f"{ambiguous[1]} has several values: add -m to run each of them, or quote what is one value."
     cause = error.__cause__
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
         parent, _, key = cause.full_key.rpartition(".")

@@ -55,7 +55,9 @@ def _read(weights: str) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        # torch's own words on a file that is no such pickle advise to load it unsafely.
+        unsafe = isinstance(error, pickle.UnpicklingError)
+        reason = "not tensors alone" if unsafe else (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"backbone.weights={weights}: not a readable PyTorch state dictionary ({reason}).") from error
     if not isinstance(state, dict):
         raise ValueError(f"backbone.weights={weights}: expected a state dictionary, found {type(state).__name__}.")

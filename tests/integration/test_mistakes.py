@@ -81,6 +81,7 @@ MISTAKES = {
     "data=utkface": ["data=utkface", "data.root=PATH"],
     "study=a/b": ["study=a/b", "runs_dir=PATH"],
     "backbone.weights=nothing.pt": ["backbone.weights=nothing.pt", "no such file"],
+    "weighting=sum,dwa": ["weighting=sum,dwa has several values", "-m"],
     "schedule.warmup=2": ["schedule.warmup=2", "at most 0.99"],
     "optimizer.momentum=0.9": ["optimizer.momentum", "optimizer has lr, weight_decay"],
     "+optimizer.momentum=0.9": ["momentum"],
