@@ -18,7 +18,7 @@ from PIL import Image
 
 from mtl.data.trunk import picture
 
-VERSION = 1  # of the drawing: raise it whenever a pixel or a label changes, so that an older set is not taken for it
+VERSION = 2  # of the drawing: raise it whenever a pixel or a label changes, so that an older set is not taken for it
 FREQUENCIES = (0.40, 0.20, 0.15, 0.15, 0.10)  # of the species
 AGE_QUANTILES = (
     (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1),

@@ -35,11 +35,11 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind((0.89, 0.74, 0.51), (0.76, 0.52, 0.31), (0.45, 0.31, 0.22), 0.55, 0.50, 0.03, 0.17, 0.45, 0.010),
-    Kind((0.84, 0.70, 0.49), (0.58, 0.41, 0.25), (0.33, 0.28, 0.23), 0.75, 0.34, 0.20, 0.18, 0.60, 0.030),
-    Kind((0.88, 0.71, 0.55), (0.78, 0.57, 0.42), (0.52, 0.51, 0.48), 0.30, 0.22, 0.11, 0.06, 0.12, 0.020),
-    Kind((0.91, 0.80, 0.63), (0.82, 0.66, 0.48), (0.80, 0.78, 0.74), 0.20, 0.16, 0.03, 0.08, 0.35, 0.012),
-    Kind((0.87, 0.66, 0.47), (0.62, 0.34, 0.22), (0.36, 0.22, 0.19), 0.70, 0.28, 0.06, 0.07, 0.20, 0.045),
+    Kind((0.93, 0.79, 0.50), (0.80, 0.54, 0.28), (0.50, 0.31, 0.19), 0.55, 0.50, 0.03, 0.17, 0.45, 0.010),
+    Kind((0.74, 0.60, 0.40), (0.50, 0.35, 0.21), (0.29, 0.25, 0.21), 0.75, 0.34, 0.20, 0.18, 0.60, 0.030),
+    Kind((0.92, 0.71, 0.59), (0.82, 0.58, 0.46), (0.54, 0.54, 0.51), 0.30, 0.22, 0.11, 0.06, 0.12, 0.020),
+    Kind((0.95, 0.88, 0.74), (0.88, 0.74, 0.56), (0.86, 0.85, 0.82), 0.20, 0.16, 0.03, 0.08, 0.35, 0.012),
+    Kind((0.84, 0.55, 0.36), (0.62, 0.29, 0.18), (0.35, 0.18, 0.15), 0.70, 0.28, 0.06, 0.07, 0.20, 0.045),
 )
 # Grounds: base colour, second colour, strengths of fine, medium, coarse and streaked noise.
 GROUNDS: tuple[tuple[Color, Color, float, float, float, float], ...] = (
@@ -173,7 +173,7 @@ def _disease(
     turn: NDArray[np.intp],
     pixels: float,
 ) -> None:
-    """Paints one to three of the five kinds of disease.
+    """Paints two or three of the five kinds of disease.
 
     `q` is 0 at the pith and 1 at the cambium, `u` and `v` point away from the pith.
     """
@@ -181,8 +181,8 @@ def _disease(
     _, waves = _angles()
     wood = alpha * (q < 1)
     rough = _window(rng, "medium", size)
-    for which in rng.permutation(5)[: rng.integers(1, 4)]:
-        strength = rng.uniform(0.45, 1)
+    for which in rng.permutation(5)[: rng.integers(2, 4)]:
+        strength = rng.uniform(0.65, 1)
         if which == 0:  # rotten heart, hollow in the bad cases
             radius = rng.uniform(0.22, 0.6)
             edge = radius * (1 + 0.25 * waves[0, rng.integers(32)])[turn] + 0.05 * rough - q
@@ -266,7 +266,7 @@ def picture(rng: np.random.Generator, age: int, sick: int, species: int, size: i
     """
     kind, grown, full = KINDS[species], age / (age + 30), 2 * size
     reach = float(
-        np.clip((0.30 + 0.62 * grown) * np.exp(0.22 * rng.standard_normal()), 0.24, 1.0)
+        np.clip((0.30 + 0.62 * grown) * np.exp(0.10 * rng.standard_normal()), 0.24, 1.0)
     )  # radius, half a picture = 1
     room = max(0.12, 0.9 - reach)
     cx, cy = rng.uniform(-room, room, 2)

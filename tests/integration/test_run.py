@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,14 @@ def start(tmp_path, cache):
         environment.pop("WANDB_MODE", None)
         command = [sys.executable, str(ROOT / "run.py"), *overrides, f"data.cache={cache}", *SMALL]
         process = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command,
+            cwd=tmp_path,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that: the tests, too.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         started.append(process)
         return process
