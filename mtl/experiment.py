@@ -54,6 +54,7 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
         print(f"{directory.path.name}: process {owner} is training it now, skipped")
         return math.nan
     directory.begin(overrides=list(overrides))
+    directory.write_config(config)
     try:
         if parts is None:
             raise mistake or AssertionError
@@ -144,8 +145,7 @@ def _train_and_test(
 
 
 def _write_start(config: dict[str, Any], parts: Parts, data: Pack, directory: RunDir, threads: int, first: int) -> None:
-    """Config, environment and rejected pictures; the records cut back to the `first` epochs that are finished."""
-    directory.write_config(config)
+    """Environment and rejected pictures; the records cut back to the `first` epochs that are finished."""
     environment = describe_environment(parts.device, threads)
     split = {"split_seed": config["data"]["split_seed"], "fingerprint": data.fingerprint}
     method = config["weighting"]["method"]["_target_"]

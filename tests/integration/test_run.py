@@ -140,6 +140,7 @@ def test_a_failing_job_is_recorded_and_the_others_go_on(start, tmp_path):
     assert "Traceback" not in output + errors
     statuses = [json.loads(path.read_text()) for path in (tmp_path / "runs" / "default").glob("*/status.json")]
     assert sorted(status["status"] for status in statuses) == ["done", "failed"]
+    assert len(list((tmp_path / "runs" / "default").glob("*/config.yaml"))) == 2, "a failed run says what it was"
     (failed,) = (status for status in statuses if status["status"] == "failed")
     assert "temperature=-1" in failed["error"]
     assert "temperature=-1" in output + errors
