@@ -118,7 +118,7 @@ class Wandb:
         self._defined = set()
         self._run = wandb.init(
             mode=self.mode,
-            dir=str(self.directory),
+            dir=str(self.directory.absolute()),  # its service may be another process's, with another working directory
             id=self.id,
             name=self.name,
             project=self.project,
@@ -183,7 +183,7 @@ def _log_in(directory: Path) -> Iterator[None]:
     if "WANDB_CACHE_DIR" in os.environ:
         yield
         return
-    os.environ["WANDB_CACHE_DIR"] = str(directory)
+    os.environ["WANDB_CACHE_DIR"] = str(directory.absolute())
     try:
         yield
     finally:

@@ -30,8 +30,8 @@ def start(tmp_path, cache):
     started: list[subprocess.Popen[str]] = []
 
     def call(*overrides: str) -> subprocess.Popen[str]:
-        environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
-        environment.pop("WANDB_MODE", None)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+        environment["OMP_WAIT_POLICY"] = "passive"
         command = [sys.executable, str(ROOT / "run.py"), *overrides, f"data.cache={cache}", *SMALL]
         process = subprocess.Popen(
             command,
