@@ -30,6 +30,6 @@ def test_a_notebook_runs(path, tmp_path):
     folder = tmp_path / "notebooks"  # what it writes lands beside it, in the temporary folder
     folder.mkdir()
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=170, resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(notebook, timeout=400, resources={"metadata": {"path": str(folder)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
