@@ -58,12 +58,38 @@ def build_parts(config: Mapping[str, Any]) -> Parts:
     """
     device = choose_device(config["train"]["device"])
     data, head = config["data"], dict(config["head"])
-    tasks = build_tasks(config["tasks"], data["tasks"], config["age_target"], head.pop("binary_outputs"))
+    tasks = build_tasks(
+        config["tasks"], data["tasks"], config["age_target"], head.pop("binary_outputs"), config["label_smoothing"]
+    )
     noise = LabelNoise.build(tasks, data["noise"], data["noise_mode"], data["missing_rate"])
     weighting: Weighting = bind(config["weighting"]["method"])(tasks)
     model = build_model(tasks, bind(config["backbone"]), bind(head), config["seed"])
+    _check_size(model, config)
     optimizer, schedule = bind(config["optimizer"]), bind(config["schedule"])
     return Parts(device, tasks, weighting.to(device), model.to(device), noise, optimizer, schedule)
+
+
+@torch.no_grad()
+def _check_size(model: HydraNet, config: Mapping[str, Any]) -> None:
+    """Try one black picture before any are packed: a network that halves often has nothing left of a small one.
+
+    In evaluation mode, in which neither a statistic nor a generator moves.
+
+    Raises:
+        ValueError: pictures of data.image_size are too small for the backbone.
+    """
+    model.eval()
+    size = config["data"]["image_size"]
+    try:
+        model(torch.zeros(1, 3, size, size))
+    except RuntimeError as error:
+        name = config["names"]["backbone"]
+        stem = " or backbone.stem=small" if config["backbone"].get("stem") == "imagenet" else ""
+        raise ValueError(
+            f"data.image_size={size}: {name} cannot take pictures that small "
+            f"({str(error).splitlines()[0].rstrip('.')}); give data.image_size={2 * size} or more{stem}."
+        ) from error
+    model.train()
 
 
 def load_data(config: Mapping[str, Any]) -> Pack:

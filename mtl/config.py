@@ -31,12 +31,17 @@ _RULES: dict[str, tuple[type, float | None, float | None, tuple[Any, ...]]] = {
     "seed": (int, 0, 2**31 - 1, ()),
     "study": (str, None, None, ()),
     "runs_dir": (str, None, None, ()),
+    "label_smoothing": (float, 0, 0.99, ()),
     "data.image_size": (int, 16, 1024, ()),
     "data.split_seed": (int, 0, None, ()),
     "data.workers": (int, 1, None, (None,)),
     "data.augment.shift": (int, 0, 15, ()),
     "data.augment.flip": (bool, None, None, ()),
     "data.near_duplicates": (bool, None, None, ()),
+    "backbone.arch": (str, None, None, ()),
+    "backbone.weights": (str, None, None, (None,)),
+    "backbone.channels_last": (bool, None, None, ()),
+    "age_target.beta": (float, 1e-12, 1e6, ()),
     "train.epochs": (int, 1, None, ()),
     "train.batch_size": (int, 2, None, ()),
     "train.threads": (int, 1, 1024, (None,)),
@@ -48,6 +53,7 @@ _RULES: dict[str, tuple[type, float | None, float | None, tuple[Any, ...]]] = {
     "control.lr": (float, 1e-12, 1e6, ()),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "mode": ("train", "check"),
     "train.keep": ("best", "last", "none"),
     "data.partial_labels": ("skip", "mask"),
     "logger.wandb.mode": ("offline", "online", "disabled"),
@@ -79,8 +85,11 @@ def resolve(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     container = OmegaConf.create(own)
     plain = OmegaConf.to_container(container, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
-    names = {"names": {group: choices[group] for group in _GROUPS}}
-    resolved = {str(key): value for key, value in (plain | names).items()}
+    names = {group: choices[group] for group in _GROUPS}
+    arch = str(plain["backbone"].get("arch", ""))
+    if arch.isidentifier() and not arch.startswith(names["backbone"]):
+        names["backbone"] = arch  # backbone.arch chose another network than the one that the option is called after
+    resolved = {str(key): value for key, value in (plain | {"names": names}).items()}
     check(resolved)
     return resolved
 
@@ -150,6 +159,8 @@ def explain(error: Exception) -> str:
     """One sentence for a Hydra or OmegaConf error that a user's override caused."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
+        if group == "backbone" and (words := _torchvision_says(name)):
+            return f"backbone={name}: {words}."
         options = sorted(option for option in error.options if not option.startswith("_"))
         return (
             f"{group}={name}: there is no such {group}; {_suggest(name, options)}expected one of {', '.join(options)}."
@@ -179,6 +190,12 @@ def explain(error: Exception) -> str:
             )
         return f"{cause.full_key}: there is no such key; {hint}{extra}."
     return f"{_first_line(error)}."
+
+
+def _torchvision_says(name: str) -> str | None:
+    from mtl.backbones.torchvision import advice  # seconds, for torch: only once a name is known to be wrong
+
+    return advice(name)
 
 
 def _suggest(name: str, options: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ _NOT_SCIENCE = (
     "data.root",
     "data.cache",
     "data.workers",
+    "backbone.channels_last",
     "train.device",
     "train.threads",
     "train.keep",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -17,6 +18,8 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 class Raw:
     """Years as they are."""
+
+    spread = 30.0  # about the error of an untrained network
 
     def encode(self, years: Tensor) -> Tensor:
         return years
@@ -35,6 +38,8 @@ class LogSigmoid:
     below one year (label noise can make them) count as one year.
     """
 
+    spread = 0.2
+
     def encode(self, years: Tensor) -> Tensor:
         return years.clamp(min=1).log() / LOG_SCALE
 
@@ -46,9 +51,12 @@ class LogSigmoid:
 
 
 TRANSFORMS: dict[str, type[Raw] | type[LogSigmoid]] = {"raw": Raw, "log_sigmoid": LogSigmoid}
-REGRESSION_LOSSES: dict[str, tuple[Loss, str]] = {
-    "l1": (losses.l1, "laplace"),
-    "mse": (losses.mse, "gaussian"),
+# name -> (loss, likelihood, outputs of the head)
+REGRESSION_LOSSES: dict[str, tuple[Callable[..., Tensor], str, int]] = {
+    "l1": (losses.l1, "laplace", 1),
+    "mse": (losses.mse, "gaussian", 1),
+    "smooth_l1": (losses.smooth_l1, "laplace", 1),
+    "nll": (losses.gaussian_nll, "learnt", 2),
 }
 
 
@@ -58,8 +66,9 @@ class Task:
 
     name: str
     kind: Literal["regression", "binary", "multiclass"]
-    #: the distribution whose negative log-likelihood the loss is, which uncertainty weighting asks for
-    likelihood: Literal["gaussian", "laplace", "softmax"]
+    #: the distribution whose negative log-likelihood the loss is up to its scale, which uncertainty weighting asks
+    #: for; smooth L1 has Laplace's tails, `learnt` is a likelihood whose scale the head itself predicts
+    likelihood: Literal["gaussian", "laplace", "softmax", "learnt"]
     width: int
     loss_function: Loss
     transform: Raw | LogSigmoid | None = None
@@ -71,12 +80,14 @@ class Task:
         """Scalar loss of `output` [B, W] against `target` [B] (years or class index) where `mask` [B] is True."""
         if self.transform is None:
             return self.loss_function(output, target, mask)
-        return self.loss_function(self.transform.activate(output), self.transform.encode(target), mask)
+        # Only the first output goes through the transform: a second one is a log-variance on the transformed scale.
+        activated = torch.cat([self.transform.activate(output[:, :1]), output[:, 1:]], 1)
+        return self.loss_function(activated, self.transform.encode(target), mask)
 
     def predict(self, output: Tensor) -> Tensor:
         """`output` [B, W] -> [B] years, or class indices as floats."""
         if self.transform is not None:
-            return self.transform.decode(self.transform.activate(output))[:, 0]
+            return self.transform.decode(self.transform.activate(output[:, 0]))
         if self.width == 1:
             return (output[:, 0] > 0).to(output.dtype)
         return output.argmax(1).to(output.dtype)
@@ -98,16 +109,19 @@ class Task:
 def build_tasks(
     names: Sequence[str],
     specs: Mapping[str, Mapping[str, Any]],
-    target: Mapping[str, str],
+    target: Mapping[str, Any],
     binary_outputs: int,
+    label_smoothing: float,
 ) -> list[Task]:
     """The tasks `names`, in that order.
 
     Args:
         names: which of `specs` to train.
         specs: the data set's tasks: `kind` and `low`/`high`, or `classes`.
-        target: `transform` (raw, log_sigmoid) and `loss` (l1, mse) of regression tasks.
+        target: of regression tasks: `transform` (raw, log_sigmoid), `loss` (l1, mse, smooth_l1, nll), and `beta` for
+            smooth_l1, in units of the transformed target.
         binary_outputs: 1 (one logit) or 2 (two) for binary tasks.
+        label_smoothing: of class tasks, in [0, 1).
 
     Raises:
         ValueError: a name, transform or loss that does not exist.
@@ -116,23 +130,35 @@ def build_tasks(
         raise ValueError(f"tasks=[] trains nothing; name at least one of {', '.join(specs)}.")
     if len(set(names)) < len(names):
         raise ValueError(f"tasks=[{','.join(names)}] names a task twice; name each once.")
-    return [_build(name, specs, target, binary_outputs) for name in names]
+    return [_build(name, specs, target, binary_outputs, label_smoothing) for name in names]
 
 
-def _build(name: str, specs: Mapping[str, Mapping[str, Any]], target: Mapping[str, str], binary_outputs: int) -> Task:
+def _build(
+    name: str,
+    specs: Mapping[str, Mapping[str, Any]],
+    target: Mapping[str, Any],
+    binary_outputs: int,
+    label_smoothing: float,
+) -> Task:
     if name not in specs:
         raise ValueError(f"tasks: this data set has no task '{name}'; it has {', '.join(specs)}.")
     spec = specs[name]
     if spec["kind"] == "regression":
-        loss, likelihood = _choice("age_target.loss", target["loss"], REGRESSION_LOSSES)
+        loss, likelihood, width = _choice("age_target.loss", target["loss"], REGRESSION_LOSSES)
         transform = _choice("age_target.transform", target["transform"], TRANSFORMS)
-        return Task(name, "regression", likelihood, 1, loss, transform(), (), spec["low"], spec["high"])
+        if loss is losses.smooth_l1:
+            loss = partial(loss, beta=target["beta"])
+        if loss is losses.gaussian_nll:
+            loss = partial(loss, spread=transform.spread)
+        return Task(name, "regression", likelihood, width, loss, transform(), (), spec["low"], spec["high"])
     classes = tuple(spec["classes"])
     if spec["kind"] == "binary" and binary_outputs == 1:
-        return Task(name, "binary", "softmax", 1, losses.binary_cross_entropy, None, classes, 0, 1)
+        loss = partial(losses.binary_cross_entropy, label_smoothing=label_smoothing)
+        return Task(name, "binary", "softmax", 1, loss, None, classes, 0, 1)
     if spec["kind"] == "binary" and binary_outputs != 2:
         raise ValueError(f"head.binary_outputs={binary_outputs}: expected 1 (one logit) or 2 (two logits).")
-    return Task(name, spec["kind"], "softmax", len(classes), losses.cross_entropy, None, classes, 0, len(classes) - 1)
+    loss = partial(losses.cross_entropy, label_smoothing=label_smoothing)
+    return Task(name, spec["kind"], "softmax", len(classes), loss, None, classes, 0, len(classes) - 1)
 
 
 def _choice(key: str, name: str, options: Mapping[str, Any]) -> Any:

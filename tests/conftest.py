@@ -142,9 +142,15 @@ def make_tasks() -> Callable[..., list[Task]]:
     """`make_tasks(["age", "sick"], loss="l1")`: tasks as conf/data/trees.yaml has them."""
 
     def make(
-        names: Sequence[str] = tuple(SPECS), transform: str = "log_sigmoid", loss: str = "mse", binary_outputs: int = 1
+        names: Sequence[str] = tuple(SPECS),
+        transform: str = "log_sigmoid",
+        loss: str = "mse",
+        beta: float = 0.03,
+        binary_outputs: int = 1,
+        label_smoothing: float = 0.0,
     ) -> list[Task]:
-        return build_tasks(names, SPECS, {"transform": transform, "loss": loss}, binary_outputs)
+        target = {"transform": transform, "loss": loss, "beta": beta}
+        return build_tasks(names, SPECS, target, binary_outputs, label_smoothing)
 
     return make
 

@@ -1,1 +1,1 @@
-"""Backbones, one file per family: pictures [B, 3, S, S] -> features [B, D], with `num_features` = D."""
+"""Backbones: pictures [B, 3, S, S] -> features [B, D], with `num_features` = D."""

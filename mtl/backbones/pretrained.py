@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -10,9 +11,12 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
+# torchvision's DenseNet weights are stored under names that its code has not had since 2018: norm.1 for norm1.
+_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])")
+
 
 def load_weights(network: nn.Module, arch: str, weights: str | None) -> None:
-    """Load `weights` into `network`, a torchvision network whose classifier has been replaced by `Identity`.
+    """Load `weights` into `network`, a torchvision network without its classifier.
 
     Args:
         weights: None (random start), `imagenet` (torchvision's default weights, downloaded once), or the path of a
@@ -24,13 +28,14 @@ def load_weights(network: nn.Module, arch: str, weights: str | None) -> None:
     if weights is None:
         return
     state = _download(arch) if weights == "imagenet" else _read(weights)
+    state = {_LAYER.sub(r"\1\2", str(name)): value for name, value in state.items()}
     wanted = network.state_dict()
     missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
     wrong = [name for name in wanted if name in state and state[name].shape != wanted[name].shape]
     if missing or wrong:
         what = f"lacks {missing[0]}" if missing else f"has another shape of {wrong[0]}"
         raise ValueError(f"backbone.weights={weights}: this is no state dictionary of {arch}, it {what}.")
-    network.load_state_dict({name: state[name] for name in wanted if name in state}, strict=False)
+    network.load_state_dict(wanted | {name: state[name] for name in wanted if name in state})
 
 
 def _download(arch: str) -> dict[str, Tensor]:

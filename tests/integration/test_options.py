@@ -5,6 +5,7 @@ Loggers are not among them: W&B leaves a service process behind, so test_run sta
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def test_every_group_has_options():
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_trains(option, train):
-    metrics, rows = train(option)
+    needs_32 = option in ("backbone=convnext_tiny", "backbone=densenet121")
+    metrics, rows = train(option, f"data.image_size={32 if needs_32 else 16}")
     assert len(metrics["test"]) == 4  # three tasks and the score
     assert all(isinstance(rows[0][f"train/loss/{task}"], float) for task in metrics["val"] if task != "score")
 
@@ -67,6 +69,26 @@ def test_noise_and_missing_labels(weighting, train):
     )
     assert len(rows) == 2
     assert metrics["trivial"]["age"]["mae_years"] > 0
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v2", "convnext_tiny"])
+def test_small_stem(backbone, train):
+    _, rows = train(f"backbone={backbone}", "backbone.stem=small")
+    assert len(rows) == 1
+
+
+@pytest.mark.parametrize("target", ["raw", "log_sigmoid"])
+@pytest.mark.parametrize("loss", ["l1", "mse", "smooth_l1", "nll"])
+def test_every_loss_of_age(loss, target, train, tmp_path):
+    """With the weighting that asks what the loss is the likelihood of; predictions are years, one a picture."""
+    metrics, rows = train(f"age_target={target}", f"age_target.loss={loss}", "weighting=uncertainty")
+    assert rows[0]["train/loss/age"] > 0
+    assert (rows[0]["weight/age"] == 1) == (loss == "nll")
+    (path,) = tmp_path.rglob("predictions.csv")
+    table = list(csv.DictReader(path.read_text().splitlines()))
+    error = sum(abs(float(row["age/pred"]) - float(row["age/true"])) for row in table) / len(table)
+    assert metrics["test"]["age"]["mae_years"] == pytest.approx(error, rel=1e-4)
+    assert "age/p0" not in table[0]
 
 
 def test_two_logits_a_single_task_and_raw_years(train):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from omegaconf import OmegaConf
 
 from mtl import config as module
-from mtl.config import CONF, bind, compose, sentences
+from mtl.config import CONF, bind, compose, resolve, sentences
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = sorted(
@@ -13,15 +14,24 @@ OPTIONS = sorted(
 )
 
 REFUSED = {
+    "mode": ("mode=test", r"mode=test: expected one of train, check\."),
+    "backbone.channels_last": ("backbone.channels_last=1", r"backbone\.channels_last=1: expected true or false\."),
     "seed": ("seed=-1", r"seed=-1: expected a whole number of at least 0 and at most 2147483647\."),
     "study": ("study=3", r"study=3: expected a name\."),
     "runs_dir": ("runs_dir=null", r"runs_dir=None: expected a name\."),
+    "label_smoothing": (
+        "label_smoothing=1",
+        r"label_smoothing=1: expected a number of at least 0 and at most 0\.99\.",
+    ),
     "data.image_size": ("data.image_size=8", r"data\.image_size=8: expected a whole number of at least 16"),
     "data.split_seed": ("data.split_seed=a", r"data\.split_seed=a: expected a whole number of at least 0\."),
     "data.workers": ("data.workers=0", r"data\.workers=0: expected a whole number of at least 1\."),
     "data.augment.shift": ("data.augment.shift=16", r"data\.augment\.shift=16: .* at most 15\."),
     "data.augment.flip": ("data.augment.flip=1", r"data\.augment\.flip=1: expected true or false\."),
     "data.near_duplicates": ("data.near_duplicates=x", r"data\.near_duplicates=x: expected true or false\."),
+    "backbone.arch": ("backbone.arch=18", r"backbone\.arch=18: expected a name\."),
+    "backbone.weights": ("backbone.weights=1", r"backbone\.weights=1: expected a name\."),
+    "age_target.beta": ("age_target.beta=0", r"age_target\.beta=0: expected a number of at least 1e-12"),
     "train.epochs": ("train.epochs=0", r"train\.epochs=0: expected a whole number of at least 1\."),
     "train.batch_size": ("train.batch_size=1", r"train\.batch_size=1: expected a whole number of at least 2\."),
     "train.threads": ("train.threads=1.5", r"train\.threads=1\.5: expected a whole number"),
@@ -55,7 +65,7 @@ def test_there_are_options():
 def test_every_option_composes(group, name):
     config = compose([f"{group}={name}"])
     if group in module._GROUPS:
-        assert config["names"][group] == name
+        assert config["names"][group] == ("resnet18" if name == "torchvision" else name)
     assert "hydra" not in config
     assert not {"experiment", "sweep"} & config.keys()
 
@@ -151,8 +161,41 @@ def test_noise_is_set_from_the_command_line(overrides, key, value):
 
 
 @pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["backbone=torchvision", "backbone.arch=regnet_x_800mf"], "regnet_x_800mf"),
+        (["backbone=resnet18", "backbone.arch=resnet50"], "resnet50"),
+        (["backbone=mobilenet"], "mobilenet"),
+        (["backbone=mobilenet", "backbone.arch=densenet121"], "densenet121"),
+        (["backbone=torchvision", "backbone.arch=a/../b"], "torchvision"),  # no name for a folder; refused when built
+    ],
+)
+def test_a_run_is_named_after_the_network_that_it_trains(overrides, name):
+    assert compose(overrides)["names"]["backbone"] == name
+
+
+def test_a_backbone_without_arch_keeps_its_name():
+    """An own class: its YAML need not have the keys of torchvision's."""
+    config = OmegaConf.create(compose([]) | {"backbone": {"_target_": "mine.Net"}})
+    del config["names"]
+    choices = dict.fromkeys(module._GROUPS, "mine")
+    assert resolve(config, choices)["names"]["backbone"] == "mine"
+
+
+def test_one_network_by_two_ways_is_one_run():
+    assert compose(["backbone=torchvision", "backbone.arch=resnet50"]) == compose(["backbone=resnet50"])
+
+
+@pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
+        (
+            ["backbone=regnet_x_800mf"],
+            r"^backbone=regnet_x_800mf: write backbone=torchvision backbone\.arch=regnet_x_800mf\.$",
+        ),
+        (["backbone=vit_b_16"], r"^backbone=vit_b_16: it is made for pictures of one size, 224 px; expected one of "),
+        (["backbone=fcn_resnet50"], r"^backbone=fcn_resnet50: it labels pixels"),
+        (["backbone=resnet19"], r"^backbone=resnet19: there is no such backbone; did you mean resnet18\?"),
         (
             ["weighting=uncertanty"],
             r"weighting=uncertanty: there is no such weighting; did you mean uncertainty\? expected one of constant,",

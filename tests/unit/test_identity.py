@@ -30,6 +30,8 @@ def default():
         ["data.root=/pictures"],
         ["data.cache=/cache"],
         ["data.workers=3"],
+        ["backbone.channels_last=true"],
+        ["mode=check"],
         ["train.device=cuda"],
         ["train.threads=5"],
         ["train.keep=last"],

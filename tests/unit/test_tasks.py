@@ -26,9 +26,52 @@ def test_order_names_kinds(make_tasks):
     ]
 
 
-@pytest.mark.parametrize(("loss", "likelihood"), [("mse", "gaussian"), ("l1", "laplace")])
-def test_likelihood_follows_the_loss(make_tasks, loss, likelihood):
-    assert [task.likelihood for task in make_tasks(loss=loss)] == [likelihood, "softmax", "softmax"]
+@pytest.mark.parametrize(
+    ("loss", "likelihood", "width"),
+    [("mse", "gaussian", 1), ("l1", "laplace", 1), ("smooth_l1", "laplace", 1), ("nll", "learnt", 2)],
+)
+def test_likelihood_and_width_follow_the_loss(make_tasks, loss, likelihood, width):
+    tasks = make_tasks(loss=loss)
+    assert [task.likelihood for task in tasks] == [likelihood, "softmax", "softmax"]
+    assert [task.width for task in tasks] == [width, 1, 5]
+
+
+def test_beta_is_in_units_of_the_transformed_target(make_tasks):
+    """sigmoid(0) = 0.5 and log(20) / 4.75: an error of 0.1307, above one beta and below the other."""
+    error = abs(0.5 - math.log(20) / 4.75)
+    for beta, wanted in [(0.03, error - 0.015), (0.5, error**2)]:
+        (age,) = make_tasks(["age"], loss="smooth_l1", beta=beta)
+        assert age.loss(torch.zeros(2, 1), torch.full((2,), 20.0), ALL).item() == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize(("transform", "spread"), [("log_sigmoid", 0.2), ("raw", 30)])
+def test_nll_transforms_the_mean_alone(make_tasks, transform, spread):
+    """The prediction is that of the first output by itself; the log-variance enters the loss as it is."""
+    wide, narrow = (make_tasks(["age"], transform=transform, loss=loss)[0] for loss in ("nll", "mse"))
+    output, years = torch.tensor([[0.3, 1.7], [2.0, -4.0]]), torch.tensor([20.0, 80.0])
+    torch.testing.assert_close(wide.predict(output), narrow.predict(output[:, :1]))
+    assert wide.predict(output).shape == (2,)
+    assert wide.probabilities(output).shape == (2, 0)
+    squares = [narrow.loss(output[k : k + 1, :1], years[k : k + 1], ALL[:1]).item() for k in range(2)]
+    values = [
+        (square / spread**2 / math.exp(s) + s + 10) / 2
+        for square, s in zip(squares, output[:, 1].tolist(), strict=True)
+    ]
+    assert wide.loss(output, years, ALL).item() == pytest.approx(sum(values) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("binary_outputs", [1, 2])
+def test_label_smoothing_reaches_class_tasks_alone(make_tasks, binary_outputs):
+    """Logits of 0 cost log C whatever the smoothing; a sure and right answer costs what its share says."""
+    hard, soft = (make_tasks(binary_outputs=binary_outputs, label_smoothing=share) for share in (0.0, 0.2))
+    target = torch.ones(2)
+    for task, smoothed in zip(hard, soft, strict=True):
+        output = torch.zeros(2, task.width)
+        assert smoothed.loss(output, target, ALL).item() == pytest.approx(task.loss(output, target, ALL).item())
+        output[:, min(1, task.width - 1)] = 20.0
+        extra = smoothed.loss(output, target, ALL).item() - task.loss(output, target, ALL).item()
+        wrong = 0.2 * (len(task.classes) - 1) / len(task.classes) if task.classes else 0
+        assert extra == pytest.approx(20 * wrong, rel=1e-5)
 
 
 def test_log_sigmoid_by_hand(make_tasks):
@@ -116,10 +159,15 @@ def test_sums_take_what_predict_gives(tasks, task):
             1,
             r"age_target\.transform=log: expected one of raw, log_sigmoid\.",
         ),
-        (["age"], {"transform": "raw", "loss": "l2"}, 1, r"age_target\.loss=l2: expected one of l1, mse\."),
+        (
+            ["age"],
+            {"transform": "raw", "loss": "l2"},
+            1,
+            r"age_target\.loss=l2: expected one of l1, mse, smooth_l1, nll\.",
+        ),
         (["sick"], TARGET, 3, r"head\.binary_outputs=3: expected 1 \(one logit\) or 2 \(two logits\)\."),
     ],
 )
 def test_refuses(names, target, binary_outputs, sentence):
     with pytest.raises(ValueError, match=sentence):
-        build_tasks(names, SPECS, target, binary_outputs)
+        build_tasks(names, SPECS, target, binary_outputs, 0.0)

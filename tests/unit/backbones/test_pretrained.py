@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 import pytest
@@ -9,23 +10,12 @@ import torch
 from torch import nn
 from torchvision.models import get_model
 
-from mtl.backbones.mobilenet import MobileNet
 from mtl.backbones.pretrained import load_weights
-from mtl.config import CONF, bind, compose
-
-BACKBONES = sorted(path.stem for path in (CONF / "backbone").glob("*.yaml"))
+from mtl.backbones.torchvision import Torchvision
 
 
-def test_there_are_backbones():
-    assert {"resnet18", "resnet34", "mobilenet"} <= set(BACKBONES)
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-def test_features_have_the_promised_width(name):
-    backbone = bind(compose([f"backbone={name}"])["backbone"])()
-    features = backbone.eval()(torch.zeros(2, 3, 32, 32))
-    assert features.shape == (2, backbone.num_features)
-    assert not [key for key in backbone.state_dict() if key.startswith(("network.fc", "network.classifier"))]
+def mobilenet(weights):
+    return Torchvision("mobilenet_v3_small", weights, "imagenet")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +30,7 @@ def weights(tmp_path_factory):
 
 def test_local_file(weights):
     stored = torch.load(weights, weights_only=True)
-    backbone = MobileNet("mobilenet_v3_small", str(weights))
+    backbone = mobilenet(str(weights))
     own = backbone.network.state_dict()
     assert all(torch.equal(own[name], stored[name]) for name in own)
     assert "classifier.0.weight" in stored  # and was ignored
@@ -48,14 +38,39 @@ def test_local_file(weights):
 
 def test_home_is_understood(weights, monkeypatch):
     monkeypatch.setenv("HOME", str(weights.parent))
-    MobileNet("mobilenet_v3_small", f"~/{weights.name}")
+    mobilenet(f"~/{weights.name}")
+
+
+def test_names_that_densenet_had_before(tmp_path):
+    """torchvision's own file has norm.1 and conv.2 where its code has norm1 and conv2."""
+    network = get_model("densenet121", weights=None)
+    new = network.state_dict()
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): value for name, value in new.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    torch.save(old, tmp_path / "weights.pth")
+    own = Torchvision("densenet121", str(tmp_path / "weights.pth"), "imagenet").network.state_dict()
+    assert len(own) > 600
+    assert all(torch.equal(own[name], new[name]) for name in own)
+
+
+def test_statistics_are_loaded(tmp_path):
+    """BatchNorm's count of batches is no part of older files: it stays as it starts."""
+    network = get_model("mobilenet_v2", weights=None)
+    network(torch.randn(2, 3, 32, 32))
+    stored = network.state_dict()
+    old = {name: value for name, value in stored.items() if not name.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "weights.pth")
+    own = Torchvision("mobilenet_v2", str(tmp_path / "weights.pth"), "imagenet").network.state_dict()
+    assert all(torch.equal(own[name], old[name]) for name in own if name in old)
+    assert own["features.0.1.running_mean"].any()
+    assert {value.item() for name, value in own.items() if name not in old} == {0}
 
 
 def test_null_is_a_random_start():
     torch.manual_seed(1)
-    one = MobileNet("mobilenet_v3_small", None).network.state_dict()
+    one = mobilenet(None).network.state_dict()
     torch.manual_seed(2)
-    two = MobileNet("mobilenet_v3_small", None).network.state_dict()
+    two = mobilenet(None).network.state_dict()
     assert any(not torch.equal(one[name], two[name]) for name in one)
 
 
@@ -76,7 +91,7 @@ def test_unreadable(tmp_path, content, sentence):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ValueError, match=sentence) as raised:
-        MobileNet("mobilenet_v3_small", str(path))
+        mobilenet(str(path))
     assert str(raised.value).startswith(f"backbone.weights={path}: ")
     assert "\n" not in str(raised.value)
 
@@ -88,12 +103,12 @@ def test_half_a_file(weights, tmp_path, share):
     path = tmp_path / "half.pth"
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(ValueError, match="not a readable PyTorch state dictionary"):
-        MobileNet("mobilenet_v3_small", str(path))
+        mobilenet(str(path))
 
 
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(ValueError, match="there is no such file"):
-        MobileNet("mobilenet_v3_small", str(tmp_path))
+        mobilenet(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +149,7 @@ def test_code_in_a_file_is_not_run(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"conv1.weight": Evil()}, path)
     with pytest.raises(ValueError, match="not a readable PyTorch state dictionary") as raised:
-        MobileNet("mobilenet_v3_small", str(path))
+        mobilenet(str(path))
     assert "\n" not in str(raised.value)
 
 
@@ -152,7 +167,7 @@ def test_imagenet_without_a_network(tmp_path, monkeypatch):
         ValueError,
         match=r"backbone\.weights=imagenet: the weights of mobilenet_v3_small could not be downloaded \(.*\); fetch https://",
     ) as raised:
-        MobileNet("mobilenet_v3_small", "imagenet")
+        mobilenet("imagenet")
     assert "pass backbone.weights=PATH_OF_THE_FILE." in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -168,6 +183,6 @@ def test_imagenet_from_torchs_own_cache(tmp_path, monkeypatch, weights):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     stored = torch.load(weights, weights_only=True)
     assert torch.equal(
-        MobileNet("mobilenet_v3_small", "imagenet").network.state_dict()["features.0.0.weight"],
+        mobilenet("imagenet").network.state_dict()["features.0.0.weight"],
         stored["features.0.0.weight"],
     )
