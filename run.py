@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 # Before torch is imported: idle OpenMP threads that spin for long starve other processes of their processors.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -12,6 +13,7 @@ import hydra
 from omegaconf import DictConfig
 
 from mtl.config import resolve, sentences
+from mtl.rundir import remove_if_empty
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
@@ -22,15 +24,18 @@ def main(config: DictConfig) -> float:
 
     with sentences():
         job = HydraConfig.get()
-        resolved = resolve(config, job.runtime.choices)
-        from mtl.experiment import (
-            run,
-        )  # torch and torchvision take seconds to import, a misspelt option should not
+        try:
+            resolved = resolve(config, job.runtime.choices)
+            from mtl.experiment import run  # takes seconds (torch), a misspelt option should not
 
-        return run(resolved, job.overrides.task, job.mode == RunMode.MULTIRUN)
+            return run(resolved, job.overrides.task, job.mode == RunMode.MULTIRUN)
+        finally:
+            remove_if_empty(Path(job.runtime.output_dir))
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(ending, signal.default_int_handler)
     with sentences():
         main()

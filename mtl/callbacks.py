@@ -42,7 +42,7 @@ class Study(Callback):
         """Tables first, then the jobs that failed."""
         from mtl.report import report
 
-        for folder in self.folders:
+        for folder in self.folders if config.mode == "train" else ():
             try:
                 report(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
             except (ValueError, OSError) as error:

@@ -29,18 +29,18 @@ class Display:
         run: Name of the run.
         epochs: Epochs of the whole run.
         steps: Steps of one epoch.
-        start_epoch: Epochs that an earlier process has done.
+        done_steps: Steps that an earlier process has done.
     """
 
-    def __init__(self, run: str, epochs: int, steps: int, start_epoch: int = 0) -> None:
+    def __init__(self, run: str, epochs: int, steps: int, done_steps: int = 0) -> None:
         self.epochs, self.steps = epochs, steps
         job = os.environ.get("MTL_STUDY_JOB", "")
         self._title = f"{run}  job {job}" if job else run
         self._prefix = f"job {job}  " if job else ""
         self._groups: list[Group] = []
         self._num_rows = 0
-        self._screen = Screen(epochs * steps, start_epoch * steps)
-        self._name_epoch(start_epoch)
+        self._screen = Screen(epochs * steps, done_steps)
+        self._name_epoch(done_steps // steps)
 
     def __enter__(self) -> Self:
         self._screen.open()

@@ -11,17 +11,19 @@ from typing import Any
 
 import torch
 
-from mtl import checkpoint
 from mtl.build import Loaders, Parts, build_loaders, build_optimization, build_parts, load_data
+from mtl.check import check
+from mtl.checkpoint import Checkpoints
 from mtl.data.pack import Pack
 from mtl.display import Display
 from mtl.environment import describe_environment, set_threads
 from mtl.evaluate import evaluate, trivial
 from mtl.identity import flatten, run_name
+from mtl.interrupt import Interrupt
 from mtl.loggers import Wandb
-from mtl.model import HydraNet
 from mtl.results import csv_text, in_words, test_once, timing_row, validation_row, write_cost
 from mtl.rundir import RunDir, RunFailed, describe
+from mtl.sums import EpochSums
 from mtl.train import TrainedEpoch, fit
 
 FAILED = -float("inf")  # what a failed run gives to the sweeper
@@ -46,12 +48,14 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
     data = load_data(config)
     config["data"]["fingerprint"] = data.fingerprint
     directory = RunDir(Path(config["runs_dir"]) / config["study"] / run_name(config))
+    if config["mode"] == "check":
+        return _check(config, parts, mistake, data, directory.path.name, multirun)
     directory.check_same(config)
-    if directory.status().get("status") == "done":
+    if directory.status().get("status") == "done" and (metrics := directory.read("metrics.json")) is not None:
         print(f"{directory.path.name}: done before, skipped")
-        return _score(directory.read("metrics.json") or {"val": {"score": None}})
-    if (owner := directory.owner()) is not None:
-        print(f"{directory.path.name}: process {owner} is training it now, skipped")
+        return _score(metrics)
+    if owner := directory.owner():
+        print(f"{directory.path.name}: {owner} is training it now, skipped")
         return math.nan
     directory.begin(overrides=list(overrides))
     directory.write_config(config)
@@ -75,6 +79,23 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
     return _score(metrics)
 
 
+def _check(
+    config: dict[str, Any], parts: Parts | None, mistake: ValueError | None, data: Pack, name: str, multirun: bool
+) -> float:
+    """Print what a check of the job finds; NaN, in a multirun -inf if it fails."""
+    try:
+        if parts is None:
+            raise mistake or AssertionError
+        torch.manual_seed(config["seed"])
+        print(f"{name}: {check(config, parts, build_loaders(config, parts, data))}; nothing was written")
+    except (ValueError, FloatingPointError) as error:
+        if not multirun:
+            raise RunFailed(f"{name} fails: {describe(error)}") from error
+        print(f"{name} fails: {describe(error)}", file=sys.stderr)
+        return FAILED
+    return math.nan
+
+
 def _try_build(config: Mapping[str, Any]) -> tuple[Parts | None, ValueError | None]:
     try:
         return build_parts(config), None
@@ -89,8 +110,12 @@ def _train_and_test(
     train, steps = config["train"], len(loaders.train)
     optimizer, schedule = build_optimization(config, parts, steps * train["epochs"])
     torch.manual_seed(config["seed"])  # what methods draw; order and augmentation have generators of their own
-    first = checkpoint.load_last(directory, parts.model, parts.weighting, optimizer)
-    _write_start(config, parts, data, directory, threads, first)
+    checkpoints = Checkpoints(directory, parts.model, parts.weighting, optimizer)
+    progress = checkpoints.load()
+    if progress.note:
+        print(f"{directory.path.name}: {progress.note}", file=sys.stderr)
+        directory.set_status(note=progress.note)
+    _write_start(config, parts, data, directory, threads)
     train_labels = loaders.labels[loaders.train.indices]
     guesses = trivial(parts.tasks, train_labels, loaders.labels[loaders.val.indices])
     wandb = Wandb(directory.path, config, directory.path.name, **config["logger"]["wandb"])
@@ -99,19 +124,32 @@ def _train_and_test(
     status: str = "failed"
     summary: dict[str, Any] = {}
 
+    def on_step(epoch: int, sums: EpochSums) -> None:
+        display.step()
+        if interrupt.requested:
+            sums.check(epoch)
+            checkpoints.save(epoch, sums.state_dict())
+            raise KeyboardInterrupt
+
     def on_epoch(done: TrainedEpoch) -> None:
         evaluation = evaluate(parts.model, parts.tasks, loaders.val, parts.device, train["amp"])
         row = done.row | validation_row(evaluation, guesses)
-        _save_if_best(directory, parts.model, row)
         directory.append("history.jsonl", row)
         directory.append("timing.jsonl", timing_row(done, loaders.train.batch_size, parts.device))
-        checkpoint.save_last(directory, done.epoch, parts.model, parts.weighting, optimizer)
+        checkpoints.save(done.epoch + 1)
         directory.set_status(epoch=done.epoch + 1, epochs=train["epochs"])
         wandb.epoch(row)
         display.epoch(row, done.seconds)
+        if interrupt.requested:
+            raise KeyboardInterrupt
 
+    begun = None
+    if progress.sums is not None:
+        begun = EpochSums(parts.tasks, parts.device)
+        begun.load_state_dict(progress.sums)
+    done_steps = progress.epochs * steps + (begun.steps if begun else 0)
     try:
-        with Display(directory.path.name, train["epochs"], steps, first) as display:
+        with Interrupt() as interrupt, Display(directory.path.name, train["epochs"], steps, done_steps) as display:
             fit(
                 parts.model,
                 parts.tasks,
@@ -119,11 +157,12 @@ def _train_and_test(
                 loaders.train,
                 optimizer,
                 schedule,
-                epochs=range(first, train["epochs"]),
+                epochs=range(progress.epochs, train["epochs"]),
                 device=parts.device,
                 amp=train["amp"],
                 clip=train["clip"],
-                on_step=display.step,
+                begun=begun,
+                on_step=on_step,
                 on_epoch=on_epoch,
             )
         metrics = test_once(config, parts, data, loaders, directory)
@@ -137,29 +176,17 @@ def _train_and_test(
     finally:
         wandb.finish(status, summary)
         directory.set_status(wandb=wandb.note or wandb.mode)
-    if train["keep"] != "last":
-        directory.remove("last.pt")
-    if train["keep"] == "none":
-        directory.remove("best.pt")
+    checkpoints.remove(train["keep"])
     return metrics
 
 
-def _write_start(config: dict[str, Any], parts: Parts, data: Pack, directory: RunDir, threads: int, first: int) -> None:
-    """Environment and rejected pictures; the records cut back to the `first` epochs that are finished."""
+def _write_start(config: dict[str, Any], parts: Parts, data: Pack, directory: RunDir, threads: int) -> None:
+    """Environment and rejected pictures."""
     environment = describe_environment(parts.device, threads)
     split = {"split_seed": config["data"]["split_seed"], "fingerprint": data.fingerprint}
     method = config["weighting"]["method"]["_target_"]
     directory.write_json("env.json", environment | {"data": split, "weighting": method})
     directory.write("rejected.csv", csv_text([("path", "reason"), *data.rejected]))
-    for name in ("history.jsonl", "timing.jsonl"):
-        directory.keep(name, [row for row in directory.rows(name) if row["epoch"] < first])
-
-
-def _save_if_best(directory: RunDir, model: HydraNet, row: Mapping[str, float | None]) -> None:
-    earlier = [-math.inf if r["val/score"] is None else r["val/score"] for r in directory.rows("history.jsonl")]
-    now = row["val/score"]
-    if not earlier or (now is not None and now > max(earlier)):
-        checkpoint.save_best(directory, model, int(row["epoch"] or 0), now)
 
 
 def _score(metrics: Mapping[str, Any]) -> float:

@@ -28,7 +28,7 @@ class RegressionSums:
     """Sums behind `mae_years` and `rmse_log`; denominators are the pictures that have the label."""
 
     def __init__(self) -> None:
-        self._sums: Tensor | None = None
+        self.sums: Tensor | None = None
 
     def update(self, prediction: Tensor, target: Tensor, mask: Tensor) -> None:
         """Add a batch: `prediction` and `target` [B] in years, `mask` [B]."""
@@ -40,11 +40,11 @@ class RegressionSums:
         # where, not boolean indexing, which would wait for the device.
         terms = torch.stack([(prediction - target).abs(), logs.square(), torch.ones_like(logs)])
         sums = torch.where(mask, terms, 0.0).sum(1)
-        self._sums = sums if self._sums is None else self._sums + sums
+        self.sums = sums if self.sums is None else self.sums + sums
 
     def compute(self) -> dict[str, float | None]:
         """`mae_years` and `rmse_log` (root mean square of the difference of log(age)/4.75); None without labels."""
-        absolute, square, count = (0.0, 0.0, 0.0) if self._sums is None else self._sums.tolist()
+        absolute, square, count = (0.0, 0.0, 0.0) if self.sums is None else self.sums.tolist()
         if not count:
             return {"mae_years": None, "rmse_log": None}
         return {"mae_years": absolute / count, "rmse_log": math.sqrt(square / count)}
@@ -55,26 +55,26 @@ class ClassSums:
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
-        self._confusion: Tensor | None = None
+        self.sums: Tensor | None = None
 
     def update(self, prediction: Tensor, target: Tensor, mask: Tensor) -> None:
         """Add a batch: class indices `prediction` and `target` [B], `mask` [B]."""
         import torch
 
         cells = target.long() * self.num_classes + prediction.long()
-        if self._confusion is None:
-            self._confusion = torch.zeros(self.num_classes**2, dtype=torch.long, device=cells.device)
+        if self.sums is None:
+            self.sums = torch.zeros(self.num_classes**2, dtype=torch.long, device=cells.device)
         # A missing label's cell may be any: it adds 0. No bincount, which waits for the device.
-        self._confusion.index_add_(0, cells.clamp(0, self.num_classes**2 - 1), mask.long())
+        self.sums.index_add_(0, cells.clamp(0, self.num_classes**2 - 1), mask.long())
 
     def compute(self) -> dict[str, float | None]:
         """The three metrics as scikit-learn defines them, None without labels.
 
         Recall is averaged over the classes that occur, F1 over those that occur or are predicted.
         """
-        if self._confusion is None or not (total := int(self._confusion.sum())):
+        if self.sums is None or not (total := int(self.sums.sum())):
             return {"accuracy": None, "balanced_accuracy": None, "f1_macro": None}
-        cells = [int(cell) for cell in self._confusion.tolist()]
+        cells = [int(cell) for cell in self.sums.tolist()]
         rows = [cells[start : start + self.num_classes] for start in range(0, len(cells), self.num_classes)]
         true = [sum(row) for row in rows]
         predicted = [sum(column) for column in zip(*rows, strict=True)]

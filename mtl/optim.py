@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -74,12 +74,18 @@ def one_cycle(step: int, num_steps: int, warmup: float) -> float:
     return end + (1 - end) * (1 + math.cos(math.pi * position)) / 2
 
 
-def clip_(parameters: Iterable[Parameter], limit: float) -> Tensor:
-    """Scale the network's gradients to a norm of at most `limit`; the factor used, a 0-dim tensor."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:  # no task has a label in this batch
-        return torch.ones(())
-    norm = torch.nn.utils.get_total_norm(gradients)
+def gradient_norms(groups: Sequence[Sequence[Parameter]], device: torch.device) -> Tensor:
+    """Norm of the gradient of each group [G]; 0 where a group has none."""
+    norms = []
+    for group in groups:
+        gradients = [p.grad for p in group if p.grad is not None]
+        norms.append(torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros((), device=device))
+    return torch.stack(norms)
+
+
+def clip_(parameters: Iterable[Parameter], norm: Tensor, limit: float) -> Tensor:
+    """Scale gradients whose norm is `norm` to at most `limit`; the factor used, a 0-dim tensor."""
     factor = (limit / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(gradients, factor)
+    if gradients := [p.grad for p in parameters if p.grad is not None]:
+        torch._foreach_mul_(gradients, factor)
     return factor

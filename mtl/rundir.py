@@ -10,15 +10,20 @@ import json
 import math
 import os
 import socket
+import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Lock, Thread
 from typing import Any
 
 import yaml
 
 from mtl.identity import scientific
+
+BEAT_EVERY, DEAD_AFTER = 10.0, 60.0  # seconds between heartbeats, and without one until a run counts as dead
 
 Row = Mapping[str, float | int | None]
 
@@ -33,6 +38,7 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._status: dict[str, Any] = {}
+        self._lock, self._ended = Lock(), Event()
 
     def status(self) -> dict[str, Any]:
         """The content of status.json; empty if there is none or it cannot be read."""
@@ -65,21 +71,19 @@ class RunDir:
                     "move that folder away or choose another study=NAME."
                 )
 
-    def owner(self) -> int | None:
-        """The process that is training this run on this machine now, if another one is."""
+    def owner(self) -> str | None:
+        """The process that is training this run now, if another one is: its heart has beaten within a minute.
+
+        On this machine it must also be alive; a number that another process has taken over since has no heart.
+        """
         status = self.status()
-        pid = status.get("pid")
-        if status.get("status") != "running" or status.get("host") != socket.gethostname():
+        pid, host = status.get("pid"), status.get("host")
+        beats = _seconds_since(status.get("heartbeat")) < DEAD_AFTER
+        if status.get("status") != "running" or not beats or not isinstance(pid, int):
             return None
-        if not isinstance(pid, int) or pid == os.getpid():
-            return None
-        try:
-            os.kill(pid, 0)
-        except PermissionError:  # alive, and somebody else's
-            return pid
-        except OSError:
-            return None
-        return pid
+        if host != socket.gethostname():
+            return f"process {pid} on {host}"
+        return f"process {pid}" if pid != os.getpid() and _alive(pid) else None
 
     def begin(self, **facts: Any) -> None:
         """Mark the run as running from now."""
@@ -91,18 +95,26 @@ class RunDir:
             "started": _now(),
         }
         self.set_status(**facts)
+        self._ended.clear()
+        Thread(target=self._beat, daemon=True).start()
 
     def set_status(self, **changes: Any) -> None:
         """Change entries of status.json and renew its heartbeat."""
-        self._status = {**self._status, **changes, "heartbeat": _now()}
-        self.write_json("status.json", self._status)
+        with self._lock:
+            self._status = {**self._status, **changes, "heartbeat": _now()}
+            self.write_json("status.json", self._status)
 
     def end(self, status: str, error: BaseException | None = None) -> None:
         """Record `done`, `interrupted` or `failed`, the last thing a run writes."""
-        what = (
-            {} if error is None else {"error": describe(error), "traceback": "".join(traceback.format_exception(error))}
-        )
+        self._ended.set()
+        what = {} if error is None else {"error": describe(error), "traceback": _traceback(error)}
         self.set_status(status=status, ended=_now(), **what)
+
+    def _beat(self) -> None:
+        # A thread, because packing, an evaluation or one step of a large network can last longer than a heart may stop.
+        while not self._ended.wait(BEAT_EVERY):
+            with suppress(OSError):  # a full disk stops the training where it must write, not here
+                self.set_status()
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """The rows of a JSON-lines file; none if it is missing."""
@@ -149,8 +161,19 @@ class _Replacing:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self._temporary.replace(self._path)
-        else:
-            self._temporary.unlink(missing_ok=True)
+        # Also where all is well: a link to the very file that it should replace stays.
+        self._temporary.unlink(missing_ok=True)
+
+
+def remove_if_empty(study: Path) -> None:
+    """Delete the folder of a study, and the one it lies in, where nothing has been written into them.
+
+    Hydra makes them before anybody knows whether a run will be written.
+    """
+    for folder in (study.absolute(), study.absolute().parent):
+        if folder != Path.cwd():
+            with suppress(OSError):  # it is not empty, or another process was quicker
+                folder.rmdir()
 
 
 def describe(error: BaseException) -> str:
@@ -165,6 +188,32 @@ def _finite(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [_finite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback with paths as imports see them (`mtl/train.py`): where Python and code lie is nobody's business."""
+    text = "".join(traceback.format_exception(error))
+    places = [*sys.path, sys.prefix, sys.base_prefix, str(Path.cwd())]
+    for place in sorted({str(Path(entry).absolute()) for entry in places if entry}, key=len, reverse=True):
+        text = text.replace(f"{place}{os.sep}", "")
+    return text
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # alive, and somebody else's
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _seconds_since(moment: Any) -> float:
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    except (TypeError, ValueError):
+        return math.inf
 
 
 def _now() -> str:

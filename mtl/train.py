@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch.optim import Optimizer
 
 from mtl.data.loader import Loader
 from mtl.model import HydraNet
-from mtl.optim import Schedule, clip_
-from mtl.sums import EpochSums
+from mtl.optim import Schedule, clip_, gradient_norms
+from mtl.sums import CHECK_EVERY, EpochSums
 from mtl.tasks import Task
 from mtl.weighting.base import Step, Weighting
 
@@ -39,41 +39,51 @@ def fit(
     device: torch.device,
     amp: bool = False,
     clip: float | None = None,
-    on_step: Callable[[], None] = lambda: None,
+    begun: EpochSums | None = None,
+    on_step: Callable[[int, EpochSums], None] = lambda epoch, sums: None,
     on_epoch: Callable[[TrainedEpoch], None] = lambda done: None,
 ) -> None:
     """Train over `epochs`; `on_epoch` evaluates, records and saves.
 
-    Sums stay on the device until the epoch ends: no step waits for it.
+    Sums stay on the device until the epoch ends: no step waits for it but each 50th, which looks for what is not
+    finite.
 
     Args:
         amp: forward pass in bfloat16 where torch's autocast finds it safe.
         clip: largest norm of the network's gradient, None for no limit.
+        begun: sums of the first of `epochs`, if an earlier process did a part of it.
+        on_step: called after each step with the epoch and its sums; may raise to stop.
+
+    Raises:
+        FloatingPointError: a loss or a gradient is not finite.
     """
     shared, last_shared, heads = model.shared_parameters(), model.last_shared_parameters(), model.head_parameters()
-    network = [p for p in model.parameters() if p.requires_grad]
+    network = [*shared, *chain.from_iterable(heads)]
     for epoch in epochs:
         model.train()
-        started = time.perf_counter()
-        sums = EpochSums(tasks, device)
-        for index, batch in enumerate(loader.epoch(epoch)):
-            sums.lr = schedule.apply(epoch * len(loader) + index)
+        sums, begun = begun or EpochSums(tasks, device), None
+        for batch in loader.epoch(epoch, sums.steps):
+            sums.lr = schedule.apply(epoch * len(loader) + sums.steps)
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, torch.bfloat16, enabled=amp):
                 features, outputs = model(batch.images)
             outputs = [output.float() for output in outputs]
             labels = [(batch.targets[:, k], batch.masks[:, k]) for k in range(len(tasks))]
             losses = [task.loss(output, *label) for task, output, label in zip(tasks, outputs, labels, strict=True)]
-            step = Step(losses, batch.active, features, shared, last_shared, heads, epoch, index)
+            step = Step(losses, batch.active, features, shared, last_shared, heads, epoch, sums.steps)
             weights = weighting.backward(step)
-            factor = clip_(network, clip) if clip else None
+            norms = gradient_norms([*heads, shared], device)
+            factor = clip_(network, torch.linalg.vector_norm(norms), clip) if clip else None
             optimizer.step()
             weighting.after_step(step)
-            sums.update(losses, weights, weighting.residual, factor, batch.active)
+            extra = {"weight/residual": weighting.residual, "clip_factor": factor}
+            sums.update(losses, weights, norms, batch.active, **extra)
             with torch.no_grad():
                 for metric, task, output, label in zip(sums.metrics, tasks, outputs, labels, strict=True):
                     metric.update(task.predict(output), *label)
-            on_step()
+            if sums.steps % CHECK_EVERY == 0:
+                sums.check(epoch)
+            on_step(epoch, sums)
         losses_mean, metrics, row = sums.compute(epoch)
         weighting.end_epoch(losses_mean, metrics)
-        on_epoch(TrainedEpoch(epoch, row, time.perf_counter() - started, len(loader)))
+        on_epoch(TrainedEpoch(epoch, row, sums.seconds, len(loader)))

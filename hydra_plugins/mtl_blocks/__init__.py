@@ -20,6 +20,7 @@ block's own value of that key (`seed=7` runs every block with seed 7). A job tha
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
@@ -29,6 +30,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from hydra.utils import get_method
 from omegaconf import OmegaConf
+
+from mtl.rundir import remove_if_empty
 
 
 def each(names: Sequence[Any]) -> str:
@@ -61,6 +64,14 @@ class BlockSweeper(BasicSweeper):
         super().__init__(**options)
         self.blocks, self.check = list(blocks or [[]]), check
 
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run every job; a study that wrote nothing leaves no folder."""
+        try:
+            return super().sweep(arguments)
+        finally:
+            assert self.config is not None
+            remove_if_empty(Path(self.config.hydra.sweep.dir))
+
     def split_arguments(  # type: ignore[override]  # static in Hydra, which calls it on the instance
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
@@ -87,6 +98,8 @@ class BlockSweeper(BasicSweeper):
         """Compose and check every job before the first one starts."""
         assert self.hydra_context is not None
         assert self.config is not None
+        # Hydra has just written its own configuration there, with paths of this machine that nobody configured.
+        (Path(self.config.hydra.sweep.dir) / "multirun.yaml").unlink(missing_ok=True)
         for job in batch:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
             if self.check:

@@ -27,8 +27,9 @@ class Augment:
 class Loader:
     """Batches of the pictures `indices`; in random order, augmented and without a partial last batch if training.
 
-    The order and the augmentation of an epoch depend on (seed, epoch) alone: every method of a study sees the same
-    batches, whatever it draws itself, and a resumed run continues with the batches it would have seen.
+    The order depends on (seed, epoch) alone, augmentation and noise on (seed, epoch, batch): every method of a study
+    sees the same batches, whatever it draws itself, and a run continues in the middle of an epoch with the batches it
+    would have seen.
 
     Args:
         images: uint8 [N, S, S, 3], a memory map of the whole set.
@@ -62,23 +63,24 @@ class Loader:
             return len(self.indices) // self.batch_size
         return -(-len(self.indices) // self.batch_size)
 
-    def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """The batches of `epoch`."""
-        generator = self._generator(epoch, "batches")
-        # One for each task: a single-task run sees the same pictures and the same noise as a multi-task run.
-        noise = [self._generator(epoch, f"noise of {task.name}") for task in self._tasks]
+    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """The batches of `epoch` from the batch `start` on."""
         indices = self.indices
         if self._augment:
-            indices = indices[torch.randperm(len(indices), generator=generator)]
-        for number in range(len(self)):
-            yield self._batch(indices[number * self.batch_size : (number + 1) * self.batch_size], generator, noise)
+            indices = indices[torch.randperm(len(indices), generator=self._generator("order", epoch))]
+        for number in range(start, len(self)):
+            members = indices[number * self.batch_size : (number + 1) * self.batch_size]
+            yield self._batch(members, epoch, number)
 
-    def _batch(self, indices: Tensor, generator: torch.Generator, noise: Sequence[torch.Generator]) -> Batch:
+    def _batch(self, indices: Tensor, epoch: int, number: int) -> Batch:
         pictures = torch.from_numpy(self._images[indices.numpy()]).to(self._device)
         labels = self._labels[indices]
         if self._augment:
+            generator = self._generator("augmentation", epoch, number)
             pictures = flip_and_shift(pictures, self._augment.flip, self._augment.shift, generator)
             if self._noise:
+                # One for each task: a single-task run sees the same noise as a multi-task run.
+                noise = [self._generator(f"noise of {task.name}", epoch, number) for task in self._tasks]
                 labels = self._noise.visit(labels, self._tasks, noise)
         masks = ~labels.isnan()
         return Batch(
@@ -89,6 +91,6 @@ class Loader:
             indices=indices,
         )
 
-    def _generator(self, epoch: int, purpose: str) -> torch.Generator:
-        digest = hashlib.sha256(f"{self._seed}:{epoch}:{purpose}".encode()).hexdigest()
+    def _generator(self, purpose: str, *place: int) -> torch.Generator:
+        digest = hashlib.sha256(f"{self._seed}:{purpose}:{place}".encode()).hexdigest()
         return torch.Generator().manual_seed(int(digest[:15], 16))

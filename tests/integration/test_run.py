@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -158,27 +159,108 @@ def test_a_failing_run_says_where_and_is_repeated(start, tmp_path):
     assert not list(tmp_path.rglob("best.pt"))
 
 
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def assert_same_results(run: Path, other: Path) -> None:
+    for name in ("history.jsonl", "metrics.json", "predictions.csv", "best.pt"):
+        assert (run / name).read_bytes() == (other / name).read_bytes(), name
+
+
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_run_goes_on_where_it_was(start, tmp_path, signal_number):
     command = ["weighting=dwa", "train.epochs=6", "logger=none"]
     finish(start(*command, "runs_dir=undisturbed"))
     process = start(*command)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list(tmp_path.glob("runs/default/*/last.pt")):
-        time.sleep(0.01)
+    wait_for(lambda: list(tmp_path.glob("runs/default/*/last.pt")))
     process.send_signal(signal_number)
     output, errors = finish(process)
     run = only(tmp_path / "runs" / "default")
     if signal_number != signal.SIGKILL:
         assert process.returncode == 130, errors
         assert "Traceback" not in output + errors
+        assert "finishing the step, then saving" in errors
         assert "the same command again goes on" in errors
         assert json.loads((run / "status.json").read_text())["status"] == "interrupted"
     output, _ = finish(start(*command))
     assert "1/6" not in output, "the first epoch was trained again"
-    undisturbed = only(tmp_path / "undisturbed" / "default")
-    for name in ("history.jsonl", "metrics.json", "predictions.csv"):
-        assert (run / name).read_bytes() == (undisturbed / name).read_bytes(), name
+    assert_same_results(run, only(tmp_path / "undisturbed" / "default"))
+    assert not list(run.glob("*last*")), "what is needed to go on is gone when the run is done"
+
+
+def test_stopped_in_the_midst_of_an_epoch(start, tmp_path):
+    """The step is finished and saved: nothing of a long epoch is lost."""
+    command = ["weighting=pcgrad", "train.epochs=2", "train.batch_size=2", "logger=none"]
+    finish(start(*command, "runs_dir=undisturbed"))
+    process = start(*command)
+    wait_for(lambda: list(tmp_path.glob("runs/default/*/rejected.csv")))
+    time.sleep(0.5)  # a second or so of training an epoch, 42 steps
+    process.send_signal(signal.SIGTERM)
+    _, errors = finish(process)
+    run = only(tmp_path / "runs" / "default")
+    assert process.returncode == 130, errors
+    progress = torch.load(run / "last.pt", weights_only=True)
+    assert progress["sums"]["steps"] > 0
+    finish(start(*command))
+    assert_same_results(run, only(tmp_path / "undisturbed" / "default"))
+
+
+def test_a_damaged_checkpoint_is_said_and_costs_no_more_than_an_epoch(start, tmp_path):
+    command = ["weighting=uncertainty", "train.epochs=5", "logger=none"]
+    finish(start(*command, "runs_dir=undisturbed"))
+    process = start(*command)
+    wait_for(lambda: list(tmp_path.glob("runs/default/*/previous.pt")))
+    process.kill()
+    finish(process)
+    run = only(tmp_path / "runs" / "default")
+    with (run / "last.pt").open("r+b") as file:
+        file.truncate(100_000)
+    output, errors = finish(start(*command))
+    assert "last.pt cannot be used" in errors
+    assert "going on from previous.pt" in errors
+    assert "going on from previous.pt" in json.loads((run / "status.json").read_text())["note"]
+    assert "1/5" not in output
+    assert_same_results(run, only(tmp_path / "undisturbed" / "default"))
+
+
+def test_a_check_trains_and_writes_nothing(start, tmp_path):
+    process = start("mode=check", "weighting=pcgrad")
+    output, errors = finish(process)
+    assert (process.returncode, errors) == (0, "")
+    assert "2 steps of 16 pictures at " in output
+    assert "nothing was written" in output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_check_of_a_study_names_what_fails(start, tmp_path):
+    """Every job is tried; the one that cannot work is named and makes the exit code."""
+    process = start("-m", "mode=check", "weighting=dwa", "weighting.method.temperature=choice(-1,2)", "seed=0,1")
+    output, errors = finish(process)
+    assert process.returncode == 1
+    assert output.count("nothing was written") == 2
+    assert errors.count("fails: weighting.method.temperature=-1: expected a number above 0.") == 2
+    assert "2 of 4 jobs failed" in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_check_finds_what_is_not_finite(start, tmp_path):
+    process = start("mode=check", "optimizer=sgd", "optimizer.lr=1e6", "age_target=raw", "age_target.loss=mse")
+    _, errors = finish(process)
+    assert process.returncode == 1
+    assert "not finite in epoch 0, step 1" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_mistake_leaves_no_folder(start, tmp_path):
+    for command in (["train.epochs=0"], ["-m", "weighting=sum,dwa", "train.epochs=0"], ["data.root=nowhere"]):
+        process = start(*command)
+        finish(process)
+        assert process.returncode == 2
+        assert not list(tmp_path.iterdir()), command
 
 
 def test_single_task_rows_stand_beside_the_others_in_a_sweep(start, tmp_path):

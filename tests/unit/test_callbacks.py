@@ -48,6 +48,7 @@ with sentences():
 CONFIG = """
 defaults: [_self_, {override hydra/sweeper: mtl_blocks}, {override hydra/hydra_logging: none},
   {override hydra/job_logging: none}]
+mode: train
 seed: 0
 study: small
 runs_dir: runs

@@ -250,7 +250,7 @@ def test_errors_that_are_sent_elsewhere_stay_there() -> None:
 
 
 def test_time_left_after_a_resume_counts_this_process_only(capsys: pytest.CaptureFixture[str]) -> None:
-    with Display("r", 4, 10, start_epoch=2) as shown:
+    with Display("r", 4, 10, done_steps=20) as shown:
         time.sleep(1)
         for _ in range(10):
             shown.step()

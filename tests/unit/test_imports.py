@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 # From the ground up. A part imports from lower levels only; within a part its modules may import one another.
 LEVELS: list[list[str]] = [
-    ["mtl.losses", "mtl.metrics", "mtl.identity", "mtl.data.batch", "mtl.display"],
+    ["mtl.losses", "mtl.metrics", "mtl.identity", "mtl.data.batch", "mtl.display", "mtl.interrupt"],
     ["mtl.rundir", "mtl.tasks", "mtl.data.augment", "mtl.data.split", "mtl.data.pack"],
     ["mtl.data.noise", "mtl.data.trunk"],
     # Members: what a YAML names by `_target_`, and what they stand on. None knows another part of its level.
@@ -25,7 +25,7 @@ LEVELS: list[list[str]] = [
     ["mtl.train"],
     ["mtl.build"],
     ["mtl.results"],
-    ["mtl.report"],
+    ["mtl.report", "mtl.check"],
     ["mtl.experiment", "mtl.callbacks"],
     ["run", "hydra_plugins.mtl_blocks"],
 ]
@@ -186,7 +186,7 @@ def test_packages_import_nothing(name):
     [
         ("mtl.losses", "from mtl.tasks import Task"),  # up
         ("mtl.tasks", "from mtl.data.augment import normalise"),  # sideways
-        ("mtl.heads.mlp", "import mtl.backbones.resnet"),  # another member
+        ("mtl.heads.mlp", "import mtl.backbones.torchvision"),  # another member
         ("mtl.data.noise", "from mtl.data.loader import Loader"),
         ("mtl.weighting.base", "from mtl.model import HydraNet"),
         ("mtl.model", "from mtl import optim"),

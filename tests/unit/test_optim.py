@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mtl.config import CONF, bind, compose
-from mtl.optim import Schedule, build_optimizer, clip_, constant, cosine, one_cycle
+from mtl.optim import Schedule, build_optimizer, clip_, constant, cosine, gradient_norms, one_cycle
 
 ADAMW = partial(torch.optim.AdamW, lr=0.1, weight_decay=0.5)
 SGD = partial(torch.optim.SGD, lr=0.1, weight_decay=0.5, momentum=0.9)
@@ -157,18 +157,31 @@ def test_constant_is_one():
     assert {constant(step, 10) for step in range(10)} == {1.0}
 
 
+def clip(parameters, limit):
+    return clip_(parameters, torch.linalg.vector_norm(gradient_norms([parameters], torch.device("cpu"))), limit)
+
+
+def test_gradient_norms_of_groups():
+    """Gradients (3, 4) have norm 5; a parameter without gradient counts nothing, nor does a group of none."""
+    parameters = [nn.Parameter(torch.zeros(1)) for _ in range(4)]
+    for parameter, gradient in zip(parameters, (3.0, 4.0, -2.0), strict=False):
+        parameter.grad = torch.tensor([gradient])
+    groups = [parameters[:2], parameters[2:], parameters[3:], []]
+    assert gradient_norms(groups, torch.device("cpu")).tolist() == [5, 2, 0, 0]
+
+
 def test_clip_scales_to_the_limit():
     """Gradients (3, 4) have norm 5; at most 1 leaves a fifth of them."""
     parameters = [nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))]
     parameters[0].grad, parameters[1].grad = torch.tensor([3.0]), torch.tensor([4.0])
-    assert clip_(parameters, 1.0).item() == pytest.approx(0.2, rel=1e-5)
+    assert clip(parameters, 1.0).item() == pytest.approx(0.2, rel=1e-5)
     assert [p.grad.item() for p in parameters] == pytest.approx([0.6, 0.8], rel=1e-5)
 
 
 def test_clip_leaves_small_gradients_to_the_bit():
     parameter = nn.Parameter(torch.zeros(3))
     parameter.grad = torch.tensor([0.1, 0.2, 0.3])
-    assert clip_([parameter], 1.0).item() == 1
+    assert clip([parameter], 1.0).item() == 1
     assert torch.equal(parameter.grad, torch.tensor([0.1, 0.2, 0.3]))
 
 
@@ -178,11 +191,11 @@ def test_clip_agrees_with_torch():
         for parameter in module.parameters():
             parameter.grad = torch.ones_like(parameter)
     norm = torch.nn.utils.clip_grad_norm_(other.parameters(), 0.5)
-    factor = clip_(model.parameters(), 0.5)
+    factor = clip(list(model.parameters()), 0.5)
     assert factor.item() == pytest.approx(0.5 / norm.item(), rel=1e-5)
     torch.testing.assert_close(model.weight.grad, other.weight.grad)
 
 
 def test_clip_without_any_gradient():
     """A batch in which no task has a label leaves no gradient at all."""
-    assert clip_([nn.Parameter(torch.zeros(3))], 1.0).item() == 1
+    assert clip([nn.Parameter(torch.zeros(3))], 1.0).item() == 1

@@ -7,10 +7,13 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from mtl.rundir import RunDir, describe
+from mtl.rundir import DEAD_AFTER, RunDir, describe
 
 
 @pytest.fixture
@@ -156,12 +159,56 @@ def test_own_process_is_no_other_owner(run):
 def test_living_owner(run):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         run.set_status(pid=other.pid)
-        assert run.owner() == other.pid
+        assert run.owner() == f"process {other.pid}"
         run.set_status(host="elsewhere")
-        assert run.owner() is None
+        assert run.owner() == f"process {other.pid} on elsewhere"
         run.set_status(host=socket.gethostname(), status="done")
         assert run.owner() is None
         other.kill()
+
+
+def test_a_process_without_a_heartbeat_is_no_owner(run):
+    """The number may be another process's by now, and of another machine nothing else is known."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        for host in (socket.gethostname(), "elsewhere"):
+            run.set_status(pid=other.pid, host=host)
+            assert run.owner()
+            for age, owned in ((DEAD_AFTER - 10, True), (DEAD_AFTER + 10, False)):
+                beat = datetime.now(UTC) - timedelta(seconds=age)
+                run.write_json("status.json", run.status() | {"heartbeat": beat.isoformat(timespec="seconds")})
+                assert bool(run.owner()) == owned
+        other.kill()
+
+
+def test_the_heart_beats_until_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("mtl.rundir.BEAT_EVERY", 0.05)
+    run = RunDir(tmp_path / "run")
+    run.begin()
+    stamps = set()
+    deadline = time.monotonic() + 30
+    while len(stamps) < 5 and time.monotonic() < deadline:
+        stamps.add((tmp_path / "run" / "status.json").stat().st_mtime_ns)
+        time.sleep(0.01)
+    assert len(stamps) == 5
+    assert abs((datetime.fromisoformat(run.status()["heartbeat"]) - datetime.now(UTC)).total_seconds()) < 30
+    run.end("done")
+    last = (tmp_path / "run" / "status.json").stat().st_mtime_ns
+    time.sleep(0.5)
+    assert (tmp_path / "run" / "status.json").stat().st_mtime_ns == last
+    assert run.status()["status"] == "done"
+
+
+def test_a_traceback_names_no_place_of_this_machine(run):
+    """Neither where the code lies nor where Python does; the module and the line are there."""
+    try:
+        json.loads("{")
+    except ValueError as error:
+        run.end("failed", error)
+    text = run.status()["traceback"]
+    assert 'File "json/decoder.py", line' in text
+    assert "test_rundir.py" in text
+    for place in (str(Path(__file__).parents[2]), sys.prefix, sys.base_prefix, str(Path.home())):
+        assert f"{place}/" not in text, place
 
 
 def test_dead_owner(run):

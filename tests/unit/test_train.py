@@ -65,7 +65,7 @@ class Recording(Weighting):
 
 def test_row(bench):
     rows = Trial(bench, Constant(bench.tasks, {"age": 2.0, "species": 0.5})).fit()
-    keys = {"epoch", "lr", "weight/sum"}
+    keys = {"epoch", "lr", "weight/sum", "grad_norm"}
     keys |= {f"{prefix}/{name}" for prefix in ("train/loss", "weight", "share") for name in ("age", "sick", "species")}
     keys |= {f"train/age/{metric}" for metric in ("mae_years", "rmse_log")}
     keys |= {
@@ -113,8 +113,9 @@ def test_callbacks(bench):
         assert done.seconds > 0
         bench.model.eval()  # an evaluation leaves the network like that
 
-    trial.fit(on_step=lambda: events.append("step"), on_epoch=on_epoch)
-    assert events == [*["step"] * 5, ("epoch", 0, 5, 1), *["step"] * 5, ("epoch", 1, 5, 2)]
+    trial.fit(on_step=lambda epoch, sums: events.append(("step", epoch, sums.steps)), on_epoch=on_epoch)
+    steps = [[("step", epoch, number) for number in range(1, 6)] for epoch in (0, 1)]
+    assert events == [*steps[0], ("epoch", 0, 5, 1), *steps[1], ("epoch", 1, 5, 2)]
 
 
 def test_every_epoch_trains_in_training_mode(bench):
@@ -208,6 +209,57 @@ def test_not_finite_is_an_error_that_names_the_task(bench):
     with pytest.raises(FloatingPointError, match=r"training loss of task 'species' is not finite in epoch 0"):
         trial.fit()
     assert trial.done == []  # nothing is evaluated or saved after it
+
+
+class Spoiling(Recording):
+    """A gradient that is not finite, in one step and one place."""
+
+    def __init__(self, tasks, step, place):
+        super().__init__(tasks)
+        self.step, self.place = step, place
+
+    def backward(self, step):
+        weights = super().backward(step)
+        if len(self.steps) - 1 == self.step:
+            parameters = step.shared if self.place is None else step.heads[self.place]
+            parameters[0].grad.view(-1)[3] = float("nan" if self.place else "inf")
+        return weights
+
+
+@pytest.mark.parametrize(
+    ("place", "what"), [(None, "the shared parameters"), (0, "task 'age'"), (1, "task 'sick'"), (2, "task 'species'")]
+)
+def test_a_gradient_that_is_not_finite_is_named_with_its_step(bench, place, what):
+    """The losses of later steps are not finite either; the first cause counts."""
+    trial = Trial(bench, Spoiling(bench.tasks, 7, place))
+    sentence = rf"^the gradient of {what} is not finite in epoch 1, step 2: "
+    with pytest.raises(FloatingPointError, match=sentence):
+        trial.fit()
+    assert len(trial.done) == 1
+
+
+def test_what_is_not_finite_is_found_every_50_steps(bench):
+    """Long before the end of a long epoch, and no checkpoint is asked for in between."""
+    labels = (torch.arange(120) + 1.0).remainder(2)[:, None].expand(-1, 3)
+    weighting = Spoiling(bench.tasks, 12, None)
+    trial = Trial(bench, weighting, labels.repeat(10, 1), batch_size=2)
+    trial.loader.indices = torch.arange(40).repeat(10)
+    with pytest.raises(FloatingPointError, match="in epoch 0, step 12: "):
+        trial.fit()
+    assert len(weighting.steps) == 50
+
+
+def test_the_norm_of_the_gradient_is_logged(bench):
+    norms = []
+    trial = Trial(bench, Recording(bench.tasks), epochs=1)
+    plain = trial.optimizer.step
+
+    def step():
+        norms.append(math.sqrt(sum(p.grad.square().sum().item() for p in bench.model.parameters())))
+        plain()
+
+    trial.optimizer.step = step
+    assert trial.fit()[0]["grad_norm"] == pytest.approx(np.mean(norms), rel=1e-5)
 
 
 def test_amp_trains_in_bfloat16_and_counts_in_float32(bench):
