@@ -87,6 +87,9 @@ class Wandb:
         if self._run is not None:
             self._attempt(lambda: self._close(status, summary))
         self._run = None
+        # wandb's own logs name folders and sockets of this machine, and a run's records should not.
+        for logs in (self.directory / "wandb").glob("**/logs"):
+            shutil.rmtree(logs, ignore_errors=True)
 
     def _attempt(self, action: Callable[[], None]) -> None:
         try:
