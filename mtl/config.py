@@ -32,6 +32,8 @@ _RULES: dict[str, tuple[type, float | None, float | None, tuple[Any, ...]]] = {
     "study": (str, None, None, ()),
     "runs_dir": (str, None, None, ()),
     "label_smoothing": (float, 0, 0.99, ()),
+    "data.root": (str, None, None, (None,)),
+    "data.cache": (str, None, None, ()),
     "data.image_size": (int, 16, 1024, ()),
     "data.split_seed": (int, 0, None, ()),
     "data.workers": (int, 1, None, (None,)),
@@ -42,6 +44,7 @@ _RULES: dict[str, tuple[type, float | None, float | None, tuple[Any, ...]]] = {
     "backbone.weights": (str, None, None, (None,)),
     "backbone.channels_last": (bool, None, None, ()),
     "age_target.beta": (float, 1e-12, 1e6, ()),
+    "train.device": (str, None, None, ()),
     "train.epochs": (int, 1, None, ()),
     "train.batch_size": (int, 2, None, ()),
     "train.threads": (int, 1, 1024, (None,)),
@@ -52,6 +55,7 @@ _RULES: dict[str, tuple[type, float | None, float | None, tuple[Any, ...]]] = {
     "schedule.warmup": (float, 0, 0.99, ()),
     "control.lr": (float, 1e-12, 1e6, ()),
 }
+_OF_OPTIONS = ("optimizer.", "schedule.", "backbone.", "age_target.")  # what keys these have depends on the option
 _CHOICES: dict[str, tuple[str, ...]] = {
     "mode": ("train", "check"),
     "train.keep": ("best", "last", "none"),
@@ -85,6 +89,9 @@ def resolve(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     container = OmegaConf.create(own)
     plain = OmegaConf.to_container(container, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
+    for group in _GROUPS:
+        if group not in choices or group not in plain:
+            raise ValueError(f"{group} is missing and a run needs one: leave out ~{group}.")
     names = {group: choices[group] for group in _GROUPS}
     arch = str(plain["backbone"].get("arch", ""))
     if arch.isidentifier() and not arch.startswith(names["backbone"]):
@@ -102,6 +109,8 @@ def check(config: Mapping[str, Any]) -> None:
     """
     flat = flatten(config)
     for key, (kind, low, high, others) in _RULES.items():
+        if key not in flat and not key.startswith(_OF_OPTIONS):
+            raise ValueError(f"{key} is missing and a run needs it: leave out ~{key}.")
         value = flat.get(key)
         if key in flat and not (any(value is other for other in others) or _fits(value, kind, low, high)):
             word = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}[kind]
@@ -114,7 +123,7 @@ def check(config: Mapping[str, Any]) -> None:
     for key, options in _CHOICES.items():
         if flat.get(key) not in options:
             raise ValueError(f"{key}={flat.get(key)}: expected one of {', '.join(options)}.")
-    tasks, valid = config["tasks"], list(config["data"]["tasks"])
+    tasks, valid = config.get("tasks"), list(config["data"]["tasks"])
     if not isinstance(tasks, list) or not tasks:
         raise ValueError(
             f"tasks={tasks}: expected a list of some of {', '.join(valid)}, for example tasks=[{valid[0]}]."

@@ -96,6 +96,14 @@ MISTAKES = {
     "weighting=constant weighting.method.weights={age:-2}": ["weights.age=-2", "at least 0"],
     "weighting.method": ["weighting.method"],
     "train.epochs=[": ["train.epochs"],
+    "~train.epochs": ["train.epochs is missing", "leave out ~train.epochs"],
+    "~data.root": ["data.root"],
+    "~weighting": ["weighting is missing", "leave out ~weighting"],
+    "~data": ["data"],
+    "~tasks": ["tasks=None", "age, sick, species"],
+    "~control": ["control.lr is missing"],
+    "~logger.wandb.mode": ["logger.wandb.mode"],
+    "mode=dryrun": ["mode=dryrun", "train, check"],
 }
 
 

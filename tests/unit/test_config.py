@@ -14,6 +14,9 @@ OPTIONS = sorted(
 )
 
 REFUSED = {
+    "data.root": ("data.root=3", r"data\.root=3: expected a name\."),
+    "data.cache": ("data.cache=null", r"data\.cache=None: expected a name\."),
+    "train.device": ("train.device=0", r"train\.device=0: expected a name\."),
     "mode": ("mode=test", r"mode=test: expected one of train, check\."),
     "backbone.channels_last": ("backbone.channels_last=1", r"backbone\.channels_last=1: expected true or false\."),
     "seed": ("seed=-1", r"seed=-1: expected a whole number of at least 0 and at most 2147483647\."),
