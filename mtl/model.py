@@ -47,6 +47,20 @@ class HydraNet(nn.Module):
         return [[p for p in head.parameters() if p.requires_grad] for head in self.heads.values()]
 
 
+@contextmanager
+def statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Inside, a forward pass in training mode normalises by its batch and leaves the running statistics alone."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
+    tracked = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, was in zip(norms, tracked, strict=True):
+            norm.track_running_stats = was
+
+
 def build_model(
     tasks: Sequence[Task], backbone: Callable[[], nn.Module], head: Callable[[int, int], nn.Module], seed: int
 ) -> HydraNet:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
+from mtl.data.batch import Batch
 from mtl.data.loader import Loader
-from mtl.model import HydraNet
+from mtl.model import HydraNet, statistics_kept
 from mtl.optim import Schedule, clip_, gradient_norms
 from mtl.sums import CHECK_EVERY, EpochSums
 from mtl.tasks import Task
@@ -25,6 +28,31 @@ class TrainedEpoch:
     row: dict[str, float | None]
     seconds: float
     num_steps: int
+
+
+def forward(
+    model: HydraNet, tasks: Sequence[Task], batch: Batch, device: torch.device, amp: bool
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Features [B, D], K outputs [B, W_k] in float32, and K losses."""
+    with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+        features, raw = model(batch.images)
+    outputs = [output.float() for output in raw]
+    pairs = enumerate(zip(tasks, outputs, strict=True))
+    return features, outputs, [task.loss(o, batch.targets[:, k], batch.masks[:, k]) for k, (task, o) in pairs]
+
+
+def losses_again(
+    model: HydraNet, tasks: Sequence[Task], batch: Batch, device: torch.device, amp: bool, which: str
+) -> list[Tensor]:
+    """`Step.forward`: K losses of the same batch with the parameters as they are now.
+
+    Raises:
+        ValueError: `which` is another batch.
+    """
+    if which != "same":
+        raise ValueError(f"a step can give the losses of the same batch again, not of '{which}'.")
+    with statistics_kept(model):
+        return forward(model, tasks, batch, device, amp)[2]
 
 
 def fit(
@@ -65,12 +93,9 @@ def fit(
         for batch in loader.epoch(epoch, sums.steps):
             sums.lr = schedule.apply(epoch * len(loader) + sums.steps)
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                features, outputs = model(batch.images)
-            outputs = [output.float() for output in outputs]
-            labels = [(batch.targets[:, k], batch.masks[:, k]) for k in range(len(tasks))]
-            losses = [task.loss(output, *label) for task, output, label in zip(tasks, outputs, labels, strict=True)]
-            step = Step(losses, batch.active, features, shared, last_shared, heads, epoch, sums.steps)
+            features, outputs, losses = forward(model, tasks, batch, device, amp)
+            again = partial(losses_again, model, tasks, batch, device, amp)
+            step = Step(losses, batch.active, features, shared, last_shared, heads, epoch, sums.steps, again)
             weights = weighting.backward(step)
             norms = gradient_norms([*heads, shared], device)
             factor = clip_(network, torch.linalg.vector_norm(norms), clip) if clip else None
@@ -79,8 +104,8 @@ def fit(
             extra = {"weight/residual": weighting.residual, "clip_factor": factor}
             sums.update(losses, weights, norms, batch.active, **extra)
             with torch.no_grad():
-                for metric, task, output, label in zip(sums.metrics, tasks, outputs, labels, strict=True):
-                    metric.update(task.predict(output), *label)
+                for k, (metric, task, output) in enumerate(zip(sums.metrics, tasks, outputs, strict=True)):
+                    metric.update(task.predict(output), batch.targets[:, k], batch.masks[:, k])
             if sums.steps % CHECK_EVERY == 0:
                 sums.check(epoch)
             on_step(epoch, sums)

@@ -8,7 +8,7 @@ Shapes: K tasks, A of them active, n shared parameters, B pictures, D features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,10 @@ from torch.nn import Parameter
 
 from mtl.tasks import Task
 from mtl.weighting.jacobian import Jacobian, least_squares_weights
+
+
+def _no_forward(batch: str) -> list[Tensor]:
+    raise ValueError(f"this step has no losses of '{batch}' to give")
 
 
 @dataclass
@@ -31,6 +35,8 @@ class Step:
     heads: list[list[Parameter]]  # trainable parameters of each task's head
     epoch: int
     index: int  # of the step within the epoch
+    # "same": the losses of this batch again, with the parameters as they are then; the network's statistics stay
+    forward: Callable[[str], list[Tensor]] = _no_forward
 
 
 class Weighting(nn.Module):

@@ -318,3 +318,42 @@ def test_the_loop_asks_for_no_type():
     source = inspect.getsource(train)
     assert "isinstance" not in source
     assert not [name for name in ("uncertainty", "dwa", "pcgrad", "rlw") if name in source.lower()]
+
+
+class Looking(Recording):
+    """Asks for the losses of the batch again, before and after the optimizer's step."""
+
+    def __init__(self, tasks):
+        super().__init__(tasks)
+        self.again = []
+
+    def backward(self, step):
+        weights = super().backward(step)
+        with torch.no_grad():
+            self.again.append([loss.item() for loss in step.forward("same")])
+        return weights
+
+    def after_step(self, step):
+        super().after_step(step)
+        with torch.no_grad():
+            self.again.append([loss.item() for loss in step.forward("same")])
+
+
+def test_losses_of_the_same_batch_again(bench, make_bench):
+    """Before the step they are the losses, after it they are others; the trained network is that of a run without."""
+    weighting = Looking(bench.tasks)
+    rows = Trial(bench, weighting).fit()
+    for (_, losses), before, after in zip(weighting.steps, weighting.again[::2], weighting.again[1::2], strict=True):
+        assert before == pytest.approx(losses, rel=1e-6)
+        assert after != before
+    other = make_bench(bench.tasks)
+    assert Trial(other, Recording(other.tasks)).fit() == rows
+    one, two = bench.model.state_dict(), other.model.state_dict()
+    assert all(torch.equal(value, two[name]) for name, value in one.items())  # BatchNorm's statistics included
+
+
+def test_another_batch_is_refused(bench):
+    weighting = Recording(bench.tasks)
+    Trial(bench, weighting, epochs=1).fit()
+    with pytest.raises(ValueError, match="not of 'holdout'"):
+        weighting.steps[0][0].forward("holdout")
