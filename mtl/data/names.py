@@ -6,9 +6,15 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+def shown(path: object) -> str:
+    """A path for a sentence: one line that every terminal can print, and no longer than a few lines."""
+    text = str(path)
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"
 
 
 @dataclass(frozen=True)
@@ -41,22 +47,36 @@ def labels(base: str, fields: Sequence[Field], partial_labels: str) -> list[floa
     parts = base.split("_")[:-1][: len(fields)]
     for part in parts:
         if part and not NUMBER.fullmatch(part):
-            raise Malformed(f"{part!r} is no label, expected a name like {layout(fields)}")
+            raise Malformed(f"{shown(part)!r} is no label, expected a name like {layout(fields)}")
     values = [int(part) if part else None for part in parts]
-    ways = [
-        dict(zip(places, values, strict=True))
-        for places in combinations(range(len(fields)), len(values))
-        if all(v is None or fields[p].low <= v <= fields[p].high for p, v in zip(places, values, strict=True))
-    ]
-    if not ways:
+    places = _places(values, fields)
+    last = [len(fields) - 1 - place for place in _places(values[::-1], fields[::-1])][::-1]
+    if len(places) < len(values):
         ranges = ", ".join(f"{field.name} {field.low} to {field.high}" for field in fields)
         raise Malformed(f"labels {'_'.join(parts)} are out of range ({ranges})")
     num = sum(value is not None for value in values)
-    certain = {place: value for place, value in ways[0].items() if all(way.get(place) == value for way in ways)}
-    found = [math.nan if (value := certain.get(place)) is None else float(value) for place in range(len(fields))]
+    found = [math.nan] * len(fields)
+    for place, other, value in zip(places, last, values, strict=True):
+        if place == other and value is not None:
+            found[place] = float(value)
     if num < len(fields) and (partial_labels == "skip" or all(math.isnan(value) for value in found)):
         raise Malformed(f"the name has {num} of {len(fields)} labels, expected a name like {layout(fields)}")
     return found
+
+
+def _places(values: Sequence[int | None], fields: Sequence[Field]) -> list[int]:
+    """The first field that each value can take, in order; shorter where a value finds none.
+
+    Handed out from the front and from the back, a value that gets the same field has no other. (All ways would
+    be too many: 40 fields and 20 values have 10^11.)
+    """
+    places: list[int] = []
+    for place, entry in enumerate(fields):
+        if len(places) < len(values):
+            value = values[len(places)]
+            if value is None or entry.low <= value <= entry.high:
+                places.append(place)
+    return places
 
 
 def layout(fields: Sequence[Field]) -> str:

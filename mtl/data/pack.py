@@ -19,7 +19,7 @@ import PIL
 
 from mtl.data.decode import GREY_SIZE
 from mtl.data.duplicates import cluster
-from mtl.data.names import Field, Malformed, labels, layout
+from mtl.data.names import Field, Malformed, labels, layout, shown
 from mtl.data.source import Source, open_source
 from mtl.data.workers import decode_all
 
@@ -140,7 +140,7 @@ def _locked(entry: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
     except OSError as error:
-        problem = f"data.cache={entry.parent} cannot be written ({error.strerror})"
+        problem = f"data.cache={shown(entry.parent)} cannot be written ({error.strerror})"
         raise ValueError(f"{problem}: choose another folder with data.cache=PATH.") from error
 
 
@@ -198,7 +198,7 @@ def _decode(
     if not kept:
         sample = "{!r}: {}".format(*min(rejected))
         raise ValueError(
-            f"data.root={source.root} holds no usable picture (rejected {len(rejected)}, such as {sample}):"
+            f"data.root={shown(source.root)} holds no usable picture (rejected {len(rejected)}, such as {sample}):"
             f" point it at pictures named {layout(recipe.fields)}."
         )
     _compact(images, kept, size)

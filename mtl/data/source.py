@@ -14,8 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from mtl.data.names import shown
+from mtl.data.tar import MAX_PATH, Unpacked, members
+
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 MAX_FILE_BYTES = 64 * 2**20
+MAX_PATHS = 2**26  # characters of all paths together
+_RULES = 2  # raise it when the same archive must be listed otherwise
 _EXPECTED = "expected a folder of pictures or a .tar.gz archive of them"
 
 
@@ -48,21 +53,26 @@ def open_source(root: str | Path, memory: Path) -> Source:
     Raises:
         ValueError: the root is missing, is no folder or .tar.gz archive, is damaged, or holds no picture.
     """
-    path = Path(root).expanduser()
-    if not str(root).strip() or not path.exists():
-        raise ValueError(f"data.root={root} does not exist, {_EXPECTED}: download it, or correct the path.")
+    try:
+        path = Path(root).expanduser()
+        missing = not str(root).strip() or not path.exists()
+    except (OSError, RuntimeError) as error:  # a name too long, no right to look, the home of an unknown user
+        problem = f"data.root={shown(root)} cannot be reached ({getattr(error, 'strerror', error)})"
+        raise ValueError(f"{problem}, {_EXPECTED}: correct the path.") from error
+    if missing:
+        raise ValueError(f"data.root={shown(root)} does not exist, {_EXPECTED}: download it, or correct the path.")
     if not (path.is_dir() or path.is_file()):
-        raise ValueError(f"data.root={path} is neither a folder nor a file, {_EXPECTED}: correct the path.")
+        raise ValueError(f"data.root={shown(path)} is neither a folder nor a file, {_EXPECTED}: correct the path.")
     note = _note(path, memory) if path.is_file() else None
     if note and (source := _recall(path, note)):
         return source
     listing = _list_folder(path) if path.is_dir() else _list_archive(path)
     if not listing.sizes:
-        samples = [f"{name!r}: {reason}" for name, reason in listing.rejected]
-        samples = samples or [repr(name) for name in listing.others]
-        found = f"{len(samples)} other files such as {min(samples)}" if samples else "no files"
-        raise ValueError(f"data.root={path} holds no picture (found {found}), {_EXPECTED}: point it there.")
-    source = Source(path, sorted(listing.sizes), listing.fingerprint(path), sorted(listing.rejected))
+        found = f"{listing.num_others} other files such as {shown(listing.other)!r}" if listing.other else "no files"
+        if listing.rejected:
+            found = "{} other files such as {!r}: {}".format(len(listing.rejected), *min(listing.rejected))
+        raise ValueError(f"data.root={shown(path)} holds no picture (found {found}), {_EXPECTED}: point it there.")
+    source = Source(path, sorted(listing.sizes), _fingerprint(path, listing), sorted(listing.rejected))
     if note:
         _remember(source, note)
     return source
@@ -70,23 +80,42 @@ def open_source(root: str | Path, memory: Path) -> Source:
 
 @dataclass
 class _Listing:
-    """Collects paths and sizes one by one, so that folders and archives are judged by the same rules."""
+    """Collects paths and sizes one by one, so that folders and archives are judged by the same rules.
+
+    Attributes:
+        sizes: bytes, by path, of the pictures to be opened.
+        rejected: (path, reason) of those that must not be.
+        num_others: how many files are no pictures; `other` is the smallest of their paths.
+    """
 
     sizes: dict[str, int] = field(default_factory=dict)
     rejected: list[tuple[str, str]] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
+    num_others: int = 0
+    other: str = ""
+    _seen: set[str] = field(default_factory=set)
+    _num_characters: int = 0
 
     def add(self, name: str, size: int, problem: str | None) -> None:
+        """Takes one file; hidden ones are ignored.
+
+        Raises:
+            ValueError: the paths have more than `MAX_PATHS` characters together.
+        """
+        if len(name) > MAX_PATH:
+            problem = f"the path has {len(name):,} characters, the limit is {MAX_PATH:,}"
+            name = f"{name[:50]}[...]{name[-50:]}"
         path = PurePosixPath(name)
         if any(_hidden(part) for part in path.parts):
             return
         if path.suffix.lower() not in EXTENSIONS:
-            self.others.append(name)
+            self.num_others, self.other = self.num_others + 1, min(self.other or name, name)
             return
-        if name in self.seen:
+        self._num_characters += len(name)
+        if self._num_characters > MAX_PATHS:
+            raise ValueError(f"data.root lists over {MAX_PATHS:,} characters of paths: give a part of the pictures.")
+        if name in self._seen:
             problem = "a second member of that name, the first one counts"
-        self.seen.add(name)
+        self._seen.add(name)
         if size == 0:
             problem = problem or "the file is empty"
         if size > MAX_FILE_BYTES:
@@ -98,13 +127,14 @@ class _Listing:
         else:
             self.sizes[name] = size
 
-    def fingerprint(self, root: Path) -> str:
-        content = [sorted(self.sizes.items()) if root.is_dir() else [root.stat().st_size, *sorted(self.sizes)]]
-        return hashlib.sha256(json.dumps([content, sorted(self.rejected)]).encode()).hexdigest()
-
 
 def _hidden(part: str) -> bool:
     return part == "__MACOSX" or (part.startswith(".") and part != "..")
+
+
+def _fingerprint(root: Path, listing: _Listing) -> str:
+    content = [sorted(listing.sizes.items()) if root.is_dir() else [root.stat().st_size, *sorted(listing.sizes)]]
+    return hashlib.sha256(json.dumps([content, sorted(listing.rejected)]).encode()).hexdigest()
 
 
 def _list_folder(root: Path) -> _Listing:
@@ -119,15 +149,17 @@ def _list_folder(root: Path) -> _Listing:
             if (info.st_dev, info.st_ino) in visited:
                 continue
             visited.add((info.st_dev, info.st_ino))
-            entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+            with os.scandir(root / folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            problem = f"data.root={root} cannot be read ({folder or '.'}: {error.strerror})"
-            raise ValueError(f"{problem}: allow reading it, or point data.root elsewhere.") from error
+            raise _unreadable(root, folder, error) from error
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name
             try:
                 info = entry.stat()
             except OSError as error:
+                if entry.is_dir(follow_symlinks=False):  # its path is too long
+                    raise _unreadable(root, name, error) from error
                 listing.add(name, 1, f"the file cannot be reached ({error.strerror})")
                 continue
             if not stat.S_ISDIR(info.st_mode):
@@ -138,65 +170,61 @@ def _list_folder(root: Path) -> _Listing:
     return listing
 
 
+def _unreadable(root: Path, folder: str, error: OSError) -> ValueError:
+    problem = f"data.root={shown(root)} cannot be read ({shown(folder or '.')}: {error.strerror})"
+    return ValueError(f"{problem}: allow reading it, or point data.root elsewhere.")
+
+
+def _read_folder(root: Path, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """What was replaced since it was listed may be of any size, or a pipe that nobody writes to."""
+    for name in sorted(names):
+        content = b""
+        with suppress(OSError), os.fdopen(os.open(root / name, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            info = os.fstat(file.fileno())
+            if stat.S_ISREG(info.st_mode) and info.st_size <= MAX_FILE_BYTES:
+                content = file.read(info.st_size)
+        yield name, content
+
+
 def _list_archive(root: Path) -> _Listing:
     listing = _Listing()
-    for member, _ in _members(root, set()):
-        if member.name.startswith("/") or ".." in PurePosixPath(member.name).parts:
-            listing.add(_normal(member), max(member.size, 1), "the path leads out of the archive")
-        elif not member.isdir():
-            regular = member.isreg()
-            problem = None if regular else "not a regular file"
-            listing.add(_normal(member), member.size if regular else 1, problem)
+    for name, size, problem, _ in _members(root, set()):
+        listing.add(name, size, problem)
     return listing
 
 
-def _members(root: Path, wanted: set[str]) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
-    """Every member in order, with its content if its name is in `wanted`, from where the name is removed.
+def _read_archive(root: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+    for name, _, _, content in _members(root, wanted):
+        if content is not None:
+            yield name, content
+    if wanted:
+        raise ValueError(f"data.root={shown(root)} changed while it was read ({min(wanted)!r} is gone): start again.")
 
-    Decompressed by gzip, because tarfile itself takes a truncated stream for a complete one.
-    """
+
+def _members(root: Path, wanted: set[str]) -> Iterator[tuple[str, int, str | None, bytes | None]]:
+    """(name, size, problem, content) of all but folders, in order; what is in `wanted` is read and removed there."""
     try:
-        with gzip.open(root) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
+        with gzip.open(root) as stream:
+            unpacked = Unpacked(stream, root.stat().st_size)
+            for name, size, problem in members(unpacked):
                 content = None
-                if _normal(member) in wanted:
-                    wanted.remove(_normal(member))
-                    content = archive.extractfile(member)
-                yield member, content.read() if content else None
-            while stream.read(2**20):  # to the end, where gzip compares the checksum
+                if name in wanted and not problem and size <= MAX_FILE_BYTES:
+                    wanted.remove(name)
+                    content = unpacked.read(size)
+                yield name, size, problem, content
+                unpacked.skip(size - len(content or b"") + -size % tarfile.BLOCKSIZE)
+            while unpacked.read(2**20, ends=True):  # to the end, where gzip compares the checksum
                 pass
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ValueError(
-            f"data.root={root} is no intact .tar.gz archive ({error}), {_EXPECTED}: unpack it if it is of"
+            f"data.root={shown(root)} is no intact .tar.gz archive ({error}), {_EXPECTED}: unpack it if it is of"
             " another kind, or download it again."
         ) from error
 
 
-def _normal(member: tarfile.TarInfo) -> str:
-    """`./a/b` and `a/b` are one member."""
-    return PurePosixPath(member.name).as_posix()
-
-
-def _read_archive(root: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
-    missing = set(wanted)
-    for member, content in _members(root, missing):
-        if content is not None:
-            yield _normal(member), content
-    if missing:
-        raise ValueError(f"data.root={root} changed while it was read ({min(missing)!r} is gone): start again.")
-
-
-def _read_folder(root: Path, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    for name in sorted(names):
-        content = b""
-        with suppress(OSError):  # refused like an empty file
-            content = (root / name).read_bytes()
-        yield name, content
-
-
 def _note(root: Path, memory: Path) -> Path:
     info = root.stat()
-    key = json.dumps([str(root.resolve()), info.st_size, info.st_mtime_ns])
+    key = json.dumps([_RULES, str(root.resolve()), info.st_size, info.st_mtime_ns])
     return memory / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.listing"
 
 

@@ -35,6 +35,7 @@ PARTS = {
     "mtl.data.duplicates": "mtl.data.pack",
     "mtl.data.names": "mtl.data.pack",
     "mtl.data.source": "mtl.data.pack",
+    "mtl.data.tar": "mtl.data.pack",
     "mtl.data.workers": "mtl.data.pack",
 }
 # Edges that their level allows and the design does not.

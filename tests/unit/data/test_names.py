@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pictures import FIELDS
 
-from mtl.data.names import Malformed, labels
+from mtl.data.names import Field, Malformed, labels
 
 NAN = math.nan
 
@@ -62,3 +65,38 @@ def test_malformed_names_are_refused_in_both_modes(base: str, reason: str) -> No
     for partial_labels in ("skip", "mask"):
         with pytest.raises(Malformed, match=reason):
             labels(base, FIELDS, partial_labels)
+
+
+values = st.lists(st.one_of(st.none(), st.integers(0, 4)), max_size=5)
+ranges = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=5)
+
+
+@given(values, ranges)
+def test_a_label_is_kept_if_every_way_to_hand_them_out_agrees(
+    values: list[int | None], ranges: list[tuple[int, int]]
+) -> None:
+    fields = [Field(str(place), low, high) for place, (low, high) in enumerate(ranges)]
+    values = values[: len(fields)]
+    ways = [
+        dict(zip(places, values, strict=True))
+        for places in combinations(range(len(fields)), len(values))
+        if all(v is None or ranges[p][0] <= v <= ranges[p][1] for p, v in zip(places, values, strict=True))
+    ]
+    expected = [NAN] * len(fields)
+    for place in range(len(fields)):
+        found = {way.get(place) for way in ways}
+        if len(found) == 1 and None not in found:
+            expected[place] = found.pop()
+    base = "".join(f"{'' if value is None else value}_" for value in values) + "x.jpg"
+    if all(map(math.isnan, expected)):
+        with pytest.raises(Malformed):
+            labels(base, fields, "mask")
+    else:
+        assert labels(base, fields, "mask") == pytest.approx(expected, nan_ok=True)
+
+
+def test_many_fields_of_which_half_are_missing() -> None:
+    """There are 10^23 ways to hand out 40 labels to 80 fields."""
+    fields = [Field(str(number), 0, 1) for number in range(80)]
+    with pytest.raises(Malformed, match="the name has 40 of 80 labels"):
+        labels("1_" * 40 + "x.jpg", fields, "mask")

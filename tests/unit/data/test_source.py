@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -234,3 +236,59 @@ def test_an_archive_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
     cut(path)
     with pytest.raises(ValueError, match="no intact"):
         list(found.read(found.names))
+
+
+def test_a_folder_and_a_picture_of_one_name(tmp_path: Path) -> None:
+    """The picture counts, and it is read."""
+    path = tmp_path / "a.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        folder = tarfile.TarInfo("1_0_0_x.jpg")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        picture = tarfile.TarInfo("1_0_0_x.jpg")
+        picture.size = 4
+        tar.addfile(picture, io.BytesIO(b"good"))
+    found = listed(path, tmp_path)
+    assert list(found.read(found.names)) == [("1_0_0_x.jpg", b"good")]
+
+
+@pytest.mark.parametrize(
+    "form", ["--format=gnu", "--format=pax --sparse-version=0.0", "--format=pax --sparse-version=0.1", "--format=pax"]
+)
+def test_sparse_members_are_rejected(form: str, root: Path, tmp_path: Path) -> None:
+    names = fill(root, 2)
+    with (root / f"3_0_0_{'x' * 120}.jpg").open("wb") as file:
+        for part in range(30):  # more than a header takes
+            file.seek(part * 100_000)
+            file.write(b"x")
+    command = ["tar", *form.split(), "--sparse", "-czf", tmp_path / "a.tar.gz", "-C", root, "."]
+    if shutil.which("tar") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("GNU tar is missing")
+    found = listed(tmp_path / "a.tar.gz", tmp_path)
+    assert found.names == names
+    assert found.rejected == [(f"3_0_0_{'x' * 120}.jpg", "stored as a sparse file")]
+    assert dict(found.read(names)) == {name: (root / name).read_bytes() for name in names}
+
+
+def test_a_header_that_is_damaged_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    content = bytearray(
+        gzip.decompress(archive(tmp_path / "a.tar.gz", {f"{i}_0_0_x.jpg": b"x" for i in (1, 2)}).read_bytes())
+    )
+    content[1024] ^= 1
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(ValueError, match=r"no intact .tar.gz archive \(bad checksum\)"):
+        listed(tmp_path / "a.tar.gz", tmp_path)
+
+
+def test_paths_have_a_limit(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = fill(root, 3)
+    monkeypatch.setattr(source, "MAX_PATHS", sum(map(len, names)))
+    assert listed(root, tmp_path).names == names
+    monkeypatch.setattr(source, "MAX_PATHS", sum(map(len, names)) - 1)
+    with pytest.raises(ValueError, match=r"data.root lists over \d+ characters of paths: give a part of the pictures"):
+        listed(root, tmp_path)
+    monkeypatch.undo()
+    path = archive(tmp_path / "a.tar.gz", {"1_0_0_x.jpg": b"x", f"{'a/' * 2100}1_0_0_x.jpg": b"x"})
+    found = listed(path, tmp_path)
+    assert found.names == ["1_0_0_x.jpg"]
+    assert [reason for _, reason in found.rejected] == ["the path has 4,211 characters, the limit is 4,096"]
