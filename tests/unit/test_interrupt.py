@@ -5,18 +5,19 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 SCRIPT = """
-import sys
+import sys, time
 from mtl.interrupt import Interrupt
 
 try:
     with Interrupt() as interrupt:
         print("ready", flush=True)
         while not interrupt.requested:
-            sys.stdin.readline() if {wait} else None
+            time.sleep(0.01)
         print("finished", flush=True)
         sys.stdin.readline()
 except KeyboardInterrupt:
@@ -26,18 +27,38 @@ sys.stdin.readline()
 """
 
 
-def start(ignored=None, wait=False):
+@pytest.fixture
+def start():
+    """Starts the script; what still runs after a minute is killed, so that nobody waits for a line that never comes."""
+    started = []
+
+    def call(ignored=None):
+        process = begin(ignored)
+        timer = threading.Timer(60, process.kill)
+        timer.start()
+        started.append((process, timer))
+        return process
+
+    yield call
+    for process, timer in started:
+        timer.cancel()
+        process.kill()
+        process.communicate()
+
+
+def begin(ignored):
     def prepare():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN if number == ignored else signal.SIG_DFL)
 
     pipe = subprocess.PIPE
-    command = [sys.executable, "-c", SCRIPT.format(wait=wait)]
-    return subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=pipe, preexec_fn=prepare)
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], text=True, stdin=pipe, stdout=pipe, stderr=pipe, preexec_fn=prepare
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_asks_and_the_second_stops(number):
+def test_the_first_asks_and_the_second_stops(start, number):
     process = start()
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
@@ -51,14 +72,12 @@ def test_the_first_asks_and_the_second_stops(number):
     assert errors.startswith("\nfinishing the step, then saving; once more stops at once\n")
 
 
-def test_what_is_ignored_stays_ignored():
+def test_what_is_ignored_stays_ignored(start):
     """`nohup python run.py` goes on when its terminal closes."""
-    process = start(ignored=signal.SIGHUP, wait=True)
+    process = start(ignored=signal.SIGHUP)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGHUP)
-    process.stdin.write("\n")
-    process.stdin.flush()
     process.send_signal(signal.SIGTERM)
     assert process.stdout.readline() == "finished\n"
     output, errors = process.communicate("\n\n", timeout=30)
