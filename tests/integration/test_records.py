@@ -1,4 +1,4 @@
-"""What a run leaves behind: W&B's copy equals the files, and no secret and no place of the machine is in any of them."""
+"""What a run leaves behind: W&B's copy equals the files, and no secret and no place of the machine is in any file."""
 
 from __future__ import annotations
 
