@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from mtl.model import HydraNet, build_model
 from mtl.optim import Schedule, build_optimizer
 from mtl.tasks import Task, build_tasks
 from mtl.weighting.base import Weighting
+from mtl.weighting.control import Control
 
 _EVALUATION_BATCH = 256
 
@@ -62,11 +64,37 @@ def build_parts(config: Mapping[str, Any]) -> Parts:
         config["tasks"], data["tasks"], config["age_target"], head.pop("binary_outputs"), config["label_smoothing"]
     )
     noise = LabelNoise.build(tasks, data["noise"], data["noise_mode"], data["missing_rate"])
-    weighting: Weighting = bind(config["weighting"]["method"])(tasks)
-    model = build_model(tasks, bind(config["backbone"]), bind(head), config["seed"])
+    weighting = build_weighting(config, tasks)
+    with _sentences("backbone or head"):
+        model = build_model(tasks, bind(config["backbone"]), bind(head), config["seed"])
     _check_size(model, config)
     optimizer, schedule = bind(config["optimizer"]), bind(config["schedule"])
     return Parts(device, tasks, weighting.to(device), model.to(device), noise, optimizer, schedule)
+
+
+@contextmanager
+def _sentences(node: str) -> Iterator[None]:
+    """A value of a wrong type (a word where a number belongs) is the user's mistake, too."""
+    try:
+        yield
+    except TypeError as error:
+        raise ValueError(f"{node}: a value has the wrong type ({str(error).splitlines()[0]}); see its YAML.") from error
+
+
+def build_weighting(config: Mapping[str, Any], tasks: Sequence[Task]) -> Weighting:
+    """The weighting with its controls, and the one that scales the losses for it if there is one.
+
+    Raises:
+        ValueError: a value that one of them refuses.
+    """
+    with _sentences("weighting.method"):
+        weighting: Weighting = bind(config["weighting"]["method"])(tasks)
+    prescale = None
+    if config.get("prescale"):
+        with _sentences("prescale.method"):
+            prescale = bind(config["prescale"]["method"])(tasks)
+    weighting.compose(Control(**{key: value for key, value in config["control"].items() if key != "lr"}), prescale)
+    return weighting
 
 
 @torch.no_grad()

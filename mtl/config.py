@@ -49,6 +49,7 @@ _RULES: dict[str, tuple[type, float | None, float | None, tuple[Any, ...]]] = {
     "train.batch_size": (int, 2, None, ()),
     "train.threads": (int, 1, 1024, (None,)),
     "train.amp": (bool, None, None, ()),
+    "train.probe": (int, 1, None, (None,)),
     "train.clip": (float, 1e-12, None, (None,)),
     "optimizer.lr": (float, 1e-12, 1e6, ()),
     "optimizer.weight_decay": (float, 0, 1e6, ()),
@@ -58,6 +59,8 @@ _RULES: dict[str, tuple[type, float | None, float | None, tuple[Any, ...]]] = {
 _OF_OPTIONS = ("optimizer.", "schedule.", "backbone.", "age_target.")  # what keys these have depends on the option
 _CHOICES: dict[str, tuple[str, ...]] = {
     "mode": ("train", "check"),
+    "control.normalize": ("none", "sum_to_K", "match_sum_norm"),
+    "control.features": ("parameters", "representation"),
     "train.keep": ("best", "last", "none"),
     "data.partial_labels": ("skip", "mask"),
     "logger.wandb.mode": ("offline", "online", "disabled"),
@@ -93,6 +96,8 @@ def resolve(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
         if group not in choices or group not in plain:
             raise ValueError(f"{group} is missing and a run needs one: leave out ~{group}.")
     names = {group: choices[group] for group in _GROUPS}
+    if prescale := choices.get("weighting@prescale"):
+        names["weighting"] = f"{prescale}+{names['weighting']}"
     arch = str(plain["backbone"].get("arch", ""))
     if arch.isidentifier() and not arch.startswith(names["backbone"]):
         names["backbone"] = arch  # backbone.arch chose another network than the one that the option is called after

@@ -21,6 +21,7 @@ from mtl.evaluate import evaluate, trivial
 from mtl.identity import flatten, run_name
 from mtl.interrupt import Interrupt
 from mtl.loggers import Wandb
+from mtl.replay import replay
 from mtl.results import csv_text, in_words, test_once, timing_row, validation_row, write_cost
 from mtl.rundir import RunDir, RunFailed, describe
 from mtl.sums import EpochSums
@@ -40,11 +41,12 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
         RunFailed: anything that goes wrong once the run has begun.
     """
     threads = set_threads(config["train"]["threads"])
+    replay(config)
     parts, mistake = _try_build(config)
     if mistake and not multirun:
         raise mistake
-    if parts and not any(True for _ in parts.weighting.parameters()):
-        config["control"]["lr"] = None  # a rate that nothing uses makes no other run
+    if parts:
+        _settle(config["control"], parts)
     data = load_data(config)
     config["data"]["fingerprint"] = data.fingerprint
     directory = RunDir(Path(config["runs_dir"]) / config["study"] / run_name(config))
@@ -77,6 +79,17 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
     directory.end("done")
     print(f"{directory.path.name}: {in_words(metrics)}")
     return _score(metrics)
+
+
+def _settle(control: dict[str, Any], parts: Parts) -> None:
+    """Write out what the method decides: a control that it cannot feel makes no other run."""
+    if not any(True for _ in parts.weighting.parameters()):
+        control["lr"] = None
+    if parts.weighting.kind == "total":
+        control["features"] = "parameters"
+        control["heads"] = control["heads"] or "weighted"
+    elif parts.weighting.prescale is None:
+        control["heads"] = control["heads"] or "raw"
 
 
 def _check(
@@ -161,6 +174,7 @@ def _train_and_test(
                 device=parts.device,
                 amp=train["amp"],
                 clip=train["clip"],
+                probe=train["probe"],
                 begun=begun,
                 on_step=on_step,
                 on_epoch=on_epoch,

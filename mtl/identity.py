@@ -24,10 +24,21 @@ _NOT_SCIENCE = (
     "train.device",
     "train.threads",
     "train.keep",
+    "train.probe",
     "weighting.kind",
     "weighting.paper",
     "weighting.year",
     "weighting.uses",
+    "weighting.passes",
+    "weighting.same_as",
+    "weighting.from_run",
+    "prescale.kind",
+    "prescale.paper",
+    "prescale.year",
+    "prescale.uses",
+    "prescale.passes",
+    "prescale.same_as",
+    "prescale.from_run",
 )
 
 
@@ -44,10 +55,13 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def scientific(config: Mapping[str, Any]) -> dict[str, Any]:
     """Flat keys that decide a run's result, the seed apart."""
+    flat = flatten(config)
+    # A replay's weights follow from the run that they are from, and differ between its seeds.
+    left_out = (*_NOT_SCIENCE, *(["weighting.method.weights"] if "weighting.replay_of" in flat else []))
     return {
         key: int(value) if isinstance(value, float) and value.is_integer() else value  # lr=1 and lr=1.0 are one run
-        for key, value in flatten(config).items()
-        if not any(key == name or key.startswith(f"{name}.") for name in _NOT_SCIENCE)
+        for key, value in flat.items()
+        if not any(key == name or key.startswith(f"{name}.") for name in left_out)
     }
 
 

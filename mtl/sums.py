@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mtl.conflict import summary
 from mtl.tasks import Task
 
 CHECK_EVERY = 50  # steps; each check waits for the device
@@ -34,6 +35,7 @@ class EpochSums:
         # First bad step of each loss, of the gradient of each head, and of the shared gradient.
         self._first_bad = torch.full((2 * num + 1,), _NEVER, dtype=torch.long, device=device)
         self._extra: dict[str, Tensor] = {}
+        self._gramians: list[Tensor] = []
 
     @property
     def seconds(self) -> float:
@@ -41,7 +43,13 @@ class EpochSums:
         return self._earlier + time.perf_counter() - self._began
 
     def update(
-        self, losses: Sequence[Tensor], weights: Tensor, norms: Tensor, active: list[bool], **extra: Tensor | None
+        self,
+        losses: Sequence[Tensor],
+        weights: Tensor,
+        norms: Tensor,
+        active: list[bool],
+        gramian: Tensor | None = None,
+        **extra: Tensor | None,
     ) -> None:
         """Add a step.
 
@@ -50,6 +58,7 @@ class EpochSums:
             weights: effective weights [K].
             norms: of the gradients of the K heads and of the shared parameters [K + 1].
             active: which of the K tasks have a label in the batch.
+            gramian: of the tasks' gradients [K, K], in a step that was probed.
             extra: other numbers of the step, to be averaged; None where it has none.
         """
         stacked = torch.stack([loss.detach() for loss in losses])
@@ -59,6 +68,8 @@ class EpochSums:
         self._counts += torch.tensor(active)
         self._losses += stacked  # the loss of an inactive task is 0
         self._weights += weights
+        if gramian is not None:
+            self._gramians.append(gramian)
         for key, value in ({"grad_norm": torch.linalg.vector_norm(norms)} | extra).items():
             if value is not None:
                 self._extra[key] = self._extra.get(key, torch.zeros_like(value)) + value
@@ -81,9 +92,10 @@ class EpochSums:
             what = f"the gradient of task '{self.tasks[place - num].name}'"
         else:
             what = "the gradient of the shared parameters"
-        raise FloatingPointError(
-            f"{what} is not finite in epoch {epoch}, step {step}: lower optimizer.lr or set train.clip=1"
-        )
+        advice = "lower optimizer.lr or set train.clip=1"
+        if place >= num:
+            advice = "lower optimizer.lr; if a loss is negative, choose a weighting that takes such losses"
+        raise FloatingPointError(f"{what} is not finite in epoch {epoch}, step {step}: {advice}")
 
     def compute(self, epoch: int) -> tuple[Tensor, dict[str, dict[str, float | None]], dict[str, float | None]]:
         """Mean losses [K], training metrics, and the training part of the history row.
@@ -106,7 +118,7 @@ class EpochSums:
         }
         row |= {"weight/sum": _number(total)}
         row |= {key: _number(value / self.steps) for key, value in self._extra.items()}
-        return losses, metrics, row
+        return losses, metrics, row | summary(self._gramians, names)
 
     def state_dict(self) -> dict[str, Any]:
         """The sums so far, as tensors and plain numbers."""
@@ -118,6 +130,7 @@ class EpochSums:
             "losses": self._losses,
             "weights": self._weights,
             "extra": self._extra,
+            "gramians": self._gramians,
             "metrics": [metric.sums for metric in self.metrics],
         }
 
@@ -129,6 +142,7 @@ class EpochSums:
         self._counts = state["counts"]
         self._losses, self._weights = state["losses"].to(device), state["weights"].to(device)
         self._extra = {key: value.to(device) for key, value in state["extra"].items()}
+        self._gramians = [gramian.to(device) for gramian in state["gramians"]]
         for metric, sums in zip(self.metrics, state["metrics"], strict=True):
             metric.sums = None if sums is None else sums.to(device)
 

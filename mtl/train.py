@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mtl.conflict import task_gramian
 from mtl.data.batch import Batch
 from mtl.data.loader import Loader
 from mtl.model import HydraNet, statistics_kept
@@ -30,29 +31,33 @@ class TrainedEpoch:
     num_steps: int
 
 
-def forward(
-    model: HydraNet, tasks: Sequence[Task], batch: Batch, device: torch.device, amp: bool
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Features [B, D], K outputs [B, W_k] in float32, and K losses."""
-    with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-        features, raw = model(batch.images)
-    outputs = [output.float() for output in raw]
-    pairs = enumerate(zip(tasks, outputs, strict=True))
-    return features, outputs, [task.loss(o, batch.targets[:, k], batch.masks[:, k]) for k, (task, o) in pairs]
+class Steps:
+    """From a batch to what a weighting gets to see of it; parameters are looked up once."""
 
+    def __init__(self, model: HydraNet, tasks: Sequence[Task], device: torch.device, amp: bool = False) -> None:
+        self.model, self.tasks, self.device, self.amp = model, list(tasks), device, amp
+        self.shared, self.last_shared = model.shared_parameters(), model.last_shared_parameters()
+        self.heads = model.head_parameters()
 
-def losses_again(
-    model: HydraNet, tasks: Sequence[Task], batch: Batch, device: torch.device, amp: bool, which: str
-) -> list[Tensor]:
-    """`Step.forward`: K losses of the same batch with the parameters as they are now.
+    def make(self, batch: Batch, epoch: int = 0, index: int = 0) -> tuple[Step, list[Tensor]]:
+        """The step, and the K outputs [B, W_k] in float32."""
+        features, outputs, losses = self._forward(batch)
+        again = partial(self._again, batch)
+        parameters = self.shared, self.last_shared, self.heads
+        return Step(losses, batch.active, features, *parameters, epoch, index, again), outputs
 
-    Raises:
-        ValueError: `which` is another batch.
-    """
-    if which != "same":
-        raise ValueError(f"a step can give the losses of the same batch again, not of '{which}'.")
-    with statistics_kept(model):
-        return forward(model, tasks, batch, device, amp)[2]
+    def _forward(self, batch: Batch) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            features, raw = self.model(batch.images)
+        outputs = [output.float() for output in raw]
+        pairs = enumerate(zip(self.tasks, outputs, strict=True))
+        return features, outputs, [task.loss(o, batch.targets[:, k], batch.masks[:, k]) for k, (task, o) in pairs]
+
+    def _again(self, batch: Batch, which: str) -> list[Tensor]:
+        if which != "same":
+            raise ValueError(f"a step can give the losses of the same batch again, not of '{which}'.")
+        with statistics_kept(self.model):
+            return self._forward(batch)[2]
 
 
 def fit(
@@ -67,6 +72,7 @@ def fit(
     device: torch.device,
     amp: bool = False,
     clip: float | None = None,
+    probe: int | None = None,
     begun: EpochSums | None = None,
     on_step: Callable[[int, EpochSums], None] = lambda epoch, sums: None,
     on_epoch: Callable[[TrainedEpoch], None] = lambda done: None,
@@ -79,13 +85,16 @@ def fit(
     Args:
         amp: forward pass in bfloat16 where torch's autocast finds it safe.
         clip: largest norm of the network's gradient, None for no limit.
+        probe: look every so many steps of an epoch whether the tasks' gradients conflict, from its first step on, at
+            the cost of a backward pass per task; None for never. Nothing of the training changes.
         begun: sums of the first of `epochs`, if an earlier process did a part of it.
         on_step: called after each step with the epoch and its sums; may raise to stop.
 
     Raises:
         FloatingPointError: a loss or a gradient is not finite.
     """
-    shared, last_shared, heads = model.shared_parameters(), model.last_shared_parameters(), model.head_parameters()
+    steps = Steps(model, tasks, device, amp)
+    shared, heads = steps.shared, steps.heads
     network = [*shared, *chain.from_iterable(heads)]
     for epoch in epochs:
         model.train()
@@ -93,16 +102,15 @@ def fit(
         for batch in loader.epoch(epoch, sums.steps):
             sums.lr = schedule.apply(epoch * len(loader) + sums.steps)
             optimizer.zero_grad(set_to_none=True)
-            features, outputs, losses = forward(model, tasks, batch, device, amp)
-            again = partial(losses_again, model, tasks, batch, device, amp)
-            step = Step(losses, batch.active, features, shared, last_shared, heads, epoch, sums.steps, again)
+            step, outputs = steps.make(batch, epoch, sums.steps)
+            probed = task_gramian(step.losses, batch.active, shared) if probe and sums.steps % probe == 0 else None
             weights = weighting.backward(step)
             norms = gradient_norms([*heads, shared], device)
             factor = clip_(network, torch.linalg.vector_norm(norms), clip) if clip else None
             optimizer.step()
             weighting.after_step(step)
             extra = {"weight/residual": weighting.residual, "clip_factor": factor}
-            sums.update(losses, weights, norms, batch.active, **extra)
+            sums.update(step.losses, weights, norms, batch.active, probed, **extra)
             with torch.no_grad():
                 for k, (metric, task, output) in enumerate(zip(sums.metrics, tasks, outputs, strict=True)):
                     metric.update(task.predict(output), batch.targets[:, k], batch.masks[:, k])

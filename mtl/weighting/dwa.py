@@ -44,6 +44,7 @@ class DWA(Weighting):
 
     def end_epoch(self, train_losses: Tensor, train_metrics: Mapping[str, Mapping[str, float | None]]) -> None:
         """Remember the epoch's means; a task without a label all epoch keeps its last one."""
+        super().end_epoch(train_losses, train_metrics)
         means = train_losses.tolist()
         if self.history:
             means = [last if math.isnan(mean) else mean for mean, last in zip(means, self.history[-1], strict=True)]

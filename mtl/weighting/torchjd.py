@@ -25,7 +25,7 @@ class Scalarizer(Weighting):
     def total(self, losses: Tensor) -> Tensor:
         """The scalarizer of the active losses, its parameters per task reduced to the active ones."""
         state = {
-            name: parameter[self.active] if parameter.shape[:1] == (len(self.tasks),) else parameter
+            name: parameter[self.at] if parameter.shape[:1] == (len(self.tasks),) else parameter
             for name, parameter in self.scalarizer.named_parameters()
         }
         total: Tensor = torch.func.functional_call(self.scalarizer, state, (losses,))

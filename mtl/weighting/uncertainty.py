@@ -47,5 +47,5 @@ class Uncertainty(Weighting):
 
     def total(self, losses: Tensor) -> Tensor:
         """sum f_i e^-s_i L_i + h_i s_i over the active tasks."""
-        s = self.log_scale[self.active] * self.has_scale[self.active]
-        return (self.precision_factor[self.active] * torch.exp(-s) * losses + self.log_factor[self.active] * s).sum()
+        s = self.log_scale[self.at] * self.has_scale[self.at]
+        return (self.precision_factor[self.at] * torch.exp(-s) * losses + self.log_factor[self.at] * s).sum()

@@ -103,6 +103,14 @@ MISTAKES = {
     "~tasks": ["tasks=None", "age, sick, species"],
     "~control": ["control.lr is missing"],
     "~logger.wandb.mode": ["logger.wandb.mode"],
+    "weighting=cagrad weighting.method.c=abc": ["weighting.method", "wrong type"],
+    "head.hidden=abc": ["backbone or head", "wrong type"],
+    "weighting=sum weighting@prescale=pcgrad": ["weighting@prescale", "loss-based"],
+    "weighting=imtl weighting@prescale=sum": ["weighting@prescale", "scales the losses itself"],
+    "weighting@prescale=foo": ["there is no such weighting"],
+    "control.heads=none": ["control.heads=none", "raw or weighted"],
+    "control.normalize=yes": ["control.normalize", "sum_to_K"],
+    "weighting=constant weighting.from_run=nowhere": ["weighting.from_run=nowhere", "config.yaml"],
     "mode=dryrun": ["mode=dryrun", "train, check"],
 }
 

@@ -227,6 +227,36 @@ def test_a_damaged_checkpoint_is_said_and_costs_no_more_than_an_epoch(start, tmp
     assert_same_results(run, only(tmp_path / "undisturbed" / "default"))
 
 
+def test_composed_controlled_and_replayed_runs_have_rows_of_their_own(start, tmp_path):
+    """Scaled by another weighting, normalised, and a replay: each is named, recorded, and a row of the table."""
+    small = ["train.epochs=2", "logger=none"]
+    finish(start("weighting=uncertainty", *small))
+    source = only(tmp_path / "runs" / "default")
+    for words in (
+        ["weighting=pcgrad", "weighting@prescale=uncertainty"],
+        ["weighting=uncertainty", "control.normalize=sum_to_K", "control.heads=raw"],
+        ["weighting=constant", f"weighting.from_run={source}"],
+    ):
+        process = start(*words, *small)
+        _, errors = finish(process)
+        assert (process.returncode, errors) == (0, ""), words
+    runs = {path.name.split("-")[0]: path for path in (tmp_path / "runs" / "default").glob("*-s0")}
+    assert {"uncertainty+pcgrad", "uncertainty", "replay_uncertainty"} == set(runs)
+    weights = [json.loads(line) for line in (source / "history.jsonl").read_text().splitlines()]
+    mean = sum(row["weight/age"] for row in weights) / 2
+    replayed = [json.loads(line) for line in (runs["replay_uncertainty"] / "history.jsonl").read_text().splitlines()]
+    assert [row["weight/age"] for row in replayed] == pytest.approx([mean, mean], rel=1e-5)
+    sums = [json.loads(path.read_text().splitlines()[0])["weight/sum"] for path in tmp_path.rglob("history.jsonl")]
+    assert sum(value == pytest.approx(3, rel=1e-5) for value in sums) == 1
+    report = subprocess.run(
+        [sys.executable, "-m", "mtl.report", "runs/default"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert report.returncode == 0, report.stderr
+    table = (tmp_path / "runs" / "default" / "table.md").read_text()
+    for words in ("uncertainty+pcgrad", "replay_uncertainty", "sum_to_K"):
+        assert words in table, table
+
+
 def test_a_check_trains_and_writes_nothing(start, tmp_path):
     process = start("mode=check", "weighting=pcgrad")
     output, errors = finish(process)

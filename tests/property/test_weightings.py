@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from mtl.config import CONF, compose
+from mtl.weighting.base import Step
+from mtl.weighting.control import Control
 
 METRICS = {"age": {"mae_years": 9.0}, "sick": {"accuracy": 0.7}, "species": {"accuracy": 0.5}}
 
@@ -57,9 +60,10 @@ def test_yaml_says_what_the_method_is(weighting_name, make_weighting, tasks):
     """The catalogue of methods is read from these keys."""
     node = compose([f"weighting={weighting_name}"])["weighting"]
     kind = make_weighting(weighting_name, tasks).kind
-    assert node["kind"] == ("loss-based" if kind == "total" else "gradient-based")
+    # By what it costs: GradNorm sends weighted losses into the network and needs gradients for the weights.
+    assert node["kind"] == ("gradient-based" if "gradients" in node["uses"] else "loss-based")
     assert set(node["uses"]) <= {"training losses", "training metrics", "gradients", "hold-out"}
-    assert ("gradients" in node["uses"]) == (kind != "total")
+    assert "gradients" in node["uses"] or kind == "total"
     assert (node["paper"] is None) == (node["year"] is None)
     assert node["paper"] is None or str(node["year"]) in node["paper"]
     first = (CONF / "weighting" / f"{weighting_name}.yaml").read_text().splitlines()[0]
@@ -121,9 +125,14 @@ def test_inactive_task_is_as_if_it_were_not_there(weighting_name, make_weighting
     torch.testing.assert_close(weights[kept], wanted)
 
 
+def step_of(bench, inactive=()):
+    """A step that can give the losses of its batch again, as the loop's can."""
+    return replace(bench.step(inactive), forward=lambda batch: bench.losses(inactive)[1])
+
+
 def train(method, optimizer, bench, inactive=()):
     optimizer.zero_grad(set_to_none=True)
-    step = bench.step(inactive)
+    step = step_of(bench, inactive)
     weights = method.backward(step)
     optimizer.step()
     method.after_step(step)
@@ -190,7 +199,7 @@ def test_state_survives_a_checkpoint(weighting_name, make_weighting, make_bench,
     optimizer = torch.optim.SGD(method.parameters(), lr=0.5) if list(method.parameters()) else None
     for mean in ([0.3, 0.7, 1.6], [0.2, 0.69, 1.0], [0.2, 0.3, 1.0]):
         for _ in range(2):
-            step = bench.step()
+            step = step_of(bench)
             method.zero_grad()
             method.backward(step)
             if optimizer:
@@ -206,6 +215,40 @@ def test_state_survives_a_checkpoint(weighting_name, make_weighting, make_bench,
         m.end_epoch(torch.tensor([0.1, 0.3, 0.9], dtype=torch.float64), METRICS)
     one, two = (draw_weights(m, bench.step, 7) for m in (method, other))
     assert torch.equal(one, two)
+
+
+def test_scales_for_another_as_by_itself(weighting_name, make_weighting, make_bench, tasks):
+    """As the prescale of the plain sum a loss-based method gives its own weights, over steps, epochs and absences."""
+    method, prescale = make_weighting(weighting_name, tasks), make_weighting(weighting_name, tasks)
+    if method.kind != "total":
+        pytest.skip("works on gradients")
+    composed, weights = make_weighting("sum", tasks), []
+    composed.compose(Control(), prescale)
+    for each in (method, composed):
+        torch.manual_seed(0)
+        bench, found = make_bench(tasks), []
+        optimizer = everything(each, bench)
+        for epoch in range(2):
+            found += [train(each, optimizer, bench, inactive) for inactive in ((), ("sick",), (), ("age", "species"))]
+            each.end_epoch(torch.tensor([0.3, 0.7, 1.6 - epoch / 2], dtype=torch.float64), METRICS)
+        weights.append(torch.stack(found))
+    torch.testing.assert_close(*weights)
+
+
+def test_a_loss_based_step_does_not_wait_for_the_device(weighting_name, make_weighting, tasks):
+    """On the device `meta`, whose tensors have no values: reading one is an error there and a wait on a GPU."""
+    method = make_weighting(weighting_name, tasks).to("meta")
+    if method.kind != "total":
+        pytest.skip("works on gradients, whose solvers may wait")
+    shared = [torch.nn.Parameter(torch.empty(4, device="meta"))]
+    for index in range(2):
+        losses = [shared[0].square().sum() for _ in tasks]
+        again = [loss.detach() for loss in losses]
+        step = Step(
+            losses, [True] * 3, shared[0], shared, shared, [[], [], []], 0, index, lambda batch, again=again: again
+        )
+        assert method.backward(step).device.type == "meta"
+        method.after_step(step)
 
 
 def test_single_task_has_a_weight(weighting_name, make_weighting, make_tasks, make_bench):

@@ -68,7 +68,7 @@ class Process:
         epochs = range(self.progress.epochs, EPOCHS)
         parts = self.bench.model, self.bench.tasks, self.weighting, self.loader, self.optimizer, self.schedule
         with suppress(Stopped):
-            fit(*parts, epochs=epochs, device=CPU, begun=begun, on_step=on_step, on_epoch=on_epoch)
+            fit(*parts, epochs=epochs, device=CPU, probe=2, begun=begun, on_step=on_step, on_epoch=on_epoch)
         return self
 
 

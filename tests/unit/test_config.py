@@ -14,6 +14,9 @@ OPTIONS = sorted(
 )
 
 REFUSED = {
+    "train.probe": ("train.probe=0", r"train\.probe=0: expected a whole number of at least 1\."),
+    "control.normalize": ("control.normalize=max", r"control\.normalize=max: expected one of none, sum_to_K, match"),
+    "control.features": ("control.features=pixels", r"control\.features=pixels: expected one of parameters, repr"),
     "data.root": ("data.root=3", r"data\.root=3: expected a name\."),
     "data.cache": ("data.cache=null", r"data\.cache=None: expected a name\."),
     "train.device": ("train.device=0", r"train\.device=0: expected a name\."),
@@ -201,7 +204,7 @@ def test_one_network_by_two_ways_is_one_run():
         (["backbone=resnet19"], r"^backbone=resnet19: there is no such backbone; did you mean resnet18\?"),
         (
             ["weighting=uncertanty"],
-            r"weighting=uncertanty: there is no such weighting; did you mean uncertainty\? expected one of constant,",
+            r"weighting=uncertanty: there is no such weighting; did you mean uncertainty\? expected one of ali",
         ),
         (["backbone=vit"], r"backbone=vit: there is no such backbone; expected one of "),
         (["train.epoch=3"], r"train\.epoch: there is no such key; did you mean epochs\? train has amp, batch_size"),

@@ -32,6 +32,7 @@ def default():
         ["data.workers=3"],
         ["backbone.channels_last=true"],
         ["mode=check"],
+        ["train.probe=null"],
         ["train.device=cuda"],
         ["train.threads=5"],
         ["train.keep=last"],

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 # From the ground up. A part imports from lower levels only; within a part its modules may import one another.
 LEVELS: list[list[str]] = [
-    ["mtl.losses", "mtl.metrics", "mtl.identity", "mtl.data.batch", "mtl.display", "mtl.interrupt"],
+    ["mtl.losses", "mtl.metrics", "mtl.identity", "mtl.data.batch", "mtl.display", "mtl.interrupt", "mtl.conflict"],
     ["mtl.rundir", "mtl.tasks", "mtl.data.augment", "mtl.data.split", "mtl.data.pack"],
     ["mtl.data.noise", "mtl.data.trunk"],
     # Members: what a YAML names by `_target_`, and what they stand on. None knows another part of its level.
@@ -25,7 +25,7 @@ LEVELS: list[list[str]] = [
     ["mtl.train"],
     ["mtl.build"],
     ["mtl.results"],
-    ["mtl.report", "mtl.check"],
+    ["mtl.report", "mtl.check", "mtl.replay", "mtl.methods"],
     ["mtl.experiment", "mtl.callbacks"],
     ["run", "hydra_plugins.mtl_blocks"],
 ]
@@ -39,10 +39,14 @@ PARTS = {
     "mtl.data.workers": "mtl.data.pack",
 }
 # Edges that their level allows and the design does not.
+CONTRACT = ("__init__", "base", "control", "jacobian")
+WEIGHTINGS = [
+    f"mtl.weighting.{path.stem}" for path in (ROOT / "mtl" / "weighting").glob("*.py") if path.stem not in CONTRACT
+]
 FORBIDDEN = {
     # Training knows the contract of a weighting and no method.
-    "mtl.train": ["mtl.weighting.constant", "mtl.weighting.dwa", "mtl.weighting.torchjd", "mtl.weighting.uncertainty"],
-    "mtl.build": ["mtl.weighting.constant", "mtl.weighting.dwa", "mtl.weighting.torchjd", "mtl.weighting.uncertainty"],
+    "mtl.train": WEIGHTINGS,
+    "mtl.build": WEIGHTINGS,
     # A study is read from its files, without the packages of training.
     "mtl.report": ["mtl.build", "mtl.train", "mtl.evaluate", "mtl.model", "mtl.tasks", "mtl.results", "mtl.checkpoint"],
 }
@@ -55,11 +59,12 @@ PACKAGES: dict[str, list[str]] = {
     "wandb": ["mtl.loggers"],
     "pandas": ["mtl.report"],
     "matplotlib": ["mtl.report"],
-    "rich": ["mtl.report", "mtl.display"],
+    "rich": ["mtl.report", "mtl.display", "mtl.methods"],
     "PIL": ["mtl.data"],
 }
 LAZY = ["torchvision", "wandb", "matplotlib", "pandas", "rich", "torchjd"]
-LAZY_EXCEPT = {"torchjd": ["mtl.weighting.dwa"]}  # a method's own module is imported when the method is chosen
+# A method's own module is imported when the method is chosen.
+LAZY_EXCEPT = {"torchjd": ["mtl.weighting.dwa", "mtl.weighting.imtl"]}
 NO_TORCH = [
     "mtl.report",
     "mtl.identity",
@@ -71,7 +76,7 @@ NO_TORCH = [
     "run",
     "hydra_plugins",
 ]
-LAZY_TORCH = ["mtl.metrics"]  # its tables are read by the report
+LAZY_TORCH = ["mtl.metrics", "mtl.methods"]  # what of them is read from files needs none
 
 
 def within(name: str, prefix: str) -> bool:

@@ -357,3 +357,21 @@ def test_another_batch_is_refused(bench):
     Trial(bench, weighting, epochs=1).fit()
     with pytest.raises(ValueError, match="not of 'holdout'"):
         weighting.steps[0][0].forward("holdout")
+
+
+def test_a_probe_changes_nothing_but_the_row(weighting_name, make_weighting, make_bench, tasks):
+    """To the bit, for every weighting; every third step of five is probed, the first included."""
+    results = []
+    for probe in (None, 3):
+        bench = make_bench(tasks)
+        torch.manual_seed(5)
+        rows = Trial(bench, make_weighting(weighting_name, tasks)).fit(probe=probe)
+        results.append((rows, bench.model.state_dict()))
+    (plain, state), (probed, other) = results
+    assert all(torch.equal(value, other[name]) for name, value in state.items())
+    extra = probed[0].keys() - plain[0].keys()
+    assert [{key: row[key] for key in row if key not in extra} for row in probed] == plain
+    pairs = ("age/sick", "age/species", "sick/species")
+    expected = {f"conflict/{kind}/{pair}" for kind in ("cos", "share", "gms") for pair in pairs}
+    assert extra == expected | {f"conflict/norm/{name}" for name in ("age", "sick", "species")} | {"conflict/condition"}
+    assert {row["conflict/share/age/sick"] for row in probed} <= {0.0, 0.5, 1.0}

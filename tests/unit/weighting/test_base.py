@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from mtl.weighting.base import Weighting
+from mtl.weighting.constant import Constant
+from mtl.weighting.control import Control
 
 
 class Total(Weighting):
@@ -167,3 +169,71 @@ def test_single_task(make_tasks, make_bench, method):
     weights = method(bench.tasks).backward(bench.step())
     assert weights.tolist() == pytest.approx([1.0], abs=1e-5)
     torch.testing.assert_close(bench.shared_gradient(), bench.rows()[0], rtol=1e-5, atol=1e-6)
+
+
+def test_other_parameters_get_another_jacobian(tasks, linear_step):
+    """Given the parameters of another network, a method does not combine what lies in the buffer of the first."""
+    method = Direction(tasks)
+    for rows in (torch.eye(3), 2 * torch.eye(3)):
+        step = linear_step(rows)
+        assert method.backward(step).tolist() == pytest.approx([1.0, 1.0, 1.0])
+        assert torch.equal(step.shared[0].grad, rows.sum(0))
+
+
+def test_index_of_the_active_tasks(tasks, linear_step):
+    """A slice where all are: indexing by a list waits for the device."""
+    method = Total(tasks)
+    values = torch.tensor([1.0, 2.0, 3.0])
+    for active, wanted in (([True] * 3, [1.0, 2.0, 3.0]), ([True, False, True], [1.0, 3.0]), ([False] * 3, [])):
+        method.backward(linear_step(torch.eye(3), active=active))
+        assert values[method.at].tolist() == wanted
+        assert isinstance(method.at, slice) == all(active)
+
+
+def test_losses_as_the_method_sees_them(tasks, linear_step):
+    """Times the factors of this step's prescale, at least the floor; those of another moment, too."""
+
+    class Bounded(Total):
+        floor = 0.5
+
+    method = Bounded(tasks)
+    method.compose(Control(), Constant(tasks, {"age": 50}))
+    weights = method.backward(linear_step(torch.eye(3), [1.0, 0.25, 4.0]))
+    assert method.losses.tolist() == [50.0, 0.5, 4.0]
+    assert weights.tolist() == [50.0, 1.0, 1.0]
+    assert method.seen(list(torch.tensor([2.0, 3.0, -1.0]))).tolist() == [100.0, 3.0, 0.5]
+    method.backward(linear_step(torch.eye(3), [1.0, 2.0, 4.0], active=[False, True, True]))
+    assert method.losses.tolist() == [2.0, 4.0]
+    method.backward(linear_step(torch.eye(3), active=[False] * 3))
+    assert method.losses.tolist() == []
+
+
+def test_functions_of_the_losses(bench):
+    """A gradient-based method on squares of the losses: gradients 2 L grad L for shared parameters and heads."""
+
+    class Squares(Weights):
+        def loss_factors(self) -> Tensor:
+            return 2 * self.losses
+
+    _, losses = bench.losses()
+    sum(loss.square() for loss in losses).backward()
+    wanted = {name: p.grad.clone() for name, p in bench.model.named_parameters()}
+    bench.clear()
+    weights = Squares(bench.tasks).backward(bench.step())
+    torch.testing.assert_close(weights, 2 * torch.stack([loss.detach() for loss in losses]))
+    for name, parameter in bench.model.named_parameters():
+        torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_look_comes_before_the_gradients(bench):
+    """The graph is still there, for the method and for one that scales for it."""
+
+    class Looking(Total):
+        def look(self, step):
+            self.first = torch.autograd.grad(step.losses[0], step.last_shared, retain_graph=True)[0]
+
+    method, prescale = Looking(bench.tasks), Looking(bench.tasks)
+    method.compose(Control(), prescale)
+    method.backward(bench.step())
+    assert torch.equal(method.first, prescale.first)
+    assert method.first.abs().max() > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torchjd import aggregation
 from torchjd.autojac import jac_to_grad, mtl_backward
 
@@ -126,3 +127,20 @@ def test_least_squares_without_a_unique_answer(rows, update, wanted):
     weights, residual = least_squares_weights(torch.tensor(rows), torch.tensor(update))
     assert weights.tolist() == pytest.approx(wanted, abs=1e-6)
     assert residual.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_least_squares_of_what_is_not_finite():
+    """NaN, for the run's check to find; no error of the solver, which names no task."""
+    for bad in (float("nan"), float("inf")):
+        rows = torch.tensor([[1.0, 0.0], [bad, 1.0]])
+        weights, residual = least_squares_weights(rows, rows.sum(0))
+        assert not weights.isfinite().any()
+        assert not residual.isfinite()
+
+
+def test_is_of_its_own_parameters_only():
+    one, other = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+    jacobian = Jacobian([one, other], 2)
+    assert jacobian.is_of([one, other])
+    assert not jacobian.is_of([one])
+    assert not jacobian.is_of([other, one])

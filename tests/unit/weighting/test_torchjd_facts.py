@@ -113,3 +113,23 @@ def test_rlw_is_the_softmax_of_normal_draws(tasks, make_weighting, linear_step):
     weights = method.backward(linear_step(torch.eye(3)))
     torch.manual_seed(11)
     assert weights.tolist() == pytest.approx(torch.softmax(torch.randn(3), 0).tolist())
+
+
+def test_gradvac_and_excess_mtl_cannot_be_loaded():
+    """Why `mtl.weighting.gradvac` and `excess_mtl` keep the state themselves."""
+    for method in (aggregation.GradVac(), aggregation.ExcessMTL()):
+        method(torch.eye(2))
+        with pytest.raises(RuntimeError, match="Unexpected key"):
+            type(method)().load_state_dict(method.state_dict())
+
+
+def test_config_of_a_large_float32_network_is_zero():
+    """Why `mtl.weighting.impartial` works on the Gramian: the pseudo-inverse's cut-off is n eps, here above 1."""
+    assert aggregation.ConFIG()(torch.ones(1, 2**23 + 2)).abs().max() == 0
+
+
+def test_imtl_g_of_stationary_gradients_is_not_impartial():
+    """Why `mtl.weighting.impartial` does not take the pseudo-inverse of G: 2 g1 + 2 g2 + g3 = 0 is impartial."""
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-2.0, -2.0]], dtype=torch.float64)
+    projections = (rows @ aggregation.IMTLG()(rows)) / torch.linalg.vector_norm(rows, dim=1)
+    assert projections.max() - projections.min() > 0.1
