@@ -18,7 +18,8 @@ from mtl.model import HydraNet, statistics_kept
 from mtl.optim import Schedule, clip_, gradient_norms
 from mtl.sums import CHECK_EVERY, EpochSums
 from mtl.tasks import Task
-from mtl.weighting.base import Step, Weighting
+from mtl.weighting.base import Weighting
+from mtl.weighting.step import Step
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from mtl.config import CONF, bind, compose
 from mtl.model import HydraNet, build_model
 from mtl.tasks import Task, build_tasks
-from mtl.weighting.base import Step, Weighting
+from mtl.weighting.base import Weighting
+from mtl.weighting.step import Step
 
 WEIGHTINGS = sorted(path.stem for path in (CONF / "weighting").glob("*.yaml"))
 SPECS: dict[str, dict[str, Any]] = {

@@ -9,36 +9,15 @@ Shapes: K tasks, A of them active, n shared parameters, B pictures, D features.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter
 
 from mtl.tasks import Task
 from mtl.weighting.control import Control
 from mtl.weighting.jacobian import Jacobian, gramian, least_squares_weights, representation_rows
-
-
-def _no_forward(batch: str) -> list[Tensor]:
-    raise ValueError(f"this step has no losses of '{batch}' to give")
-
-
-@dataclass
-class Step:
-    """What a method may look at in one training step."""
-
-    losses: list[Tensor]  # K separate 0-dim tensors in the order of the tasks; never stacked
-    active: list[bool]  # False: no label of this task in the batch
-    features: Tensor  # [B, D], the last shared representation
-    shared: list[Parameter]  # trainable parameters of the backbone
-    last_shared: list[Parameter]  # those of its last layer
-    heads: list[list[Parameter]]  # trainable parameters of each task's head
-    epoch: int
-    index: int  # of the step within the epoch
-    # "same": the losses of this batch again, with the parameters as they are then; the network's statistics stay
-    forward: Callable[[str], list[Tensor]] = _no_forward
+from mtl.weighting.step import Step
 
 
 class Weighting(nn.Module):

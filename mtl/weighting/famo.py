@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from mtl.tasks import Task
-from mtl.weighting.base import Step, Weighting
+from mtl.weighting.base import Weighting
 from mtl.weighting.inner import Learnt
 from mtl.weighting.named import per_task
+from mtl.weighting.step import Step
 
 
 class FAMO(Weighting):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from mtl.tasks import Task
-from mtl.weighting.base import Step, Weighting
+from mtl.weighting.base import Weighting
 from mtl.weighting.inner import Learnt
+from mtl.weighting.step import Step
 
 
 class GradNorm(Weighting):

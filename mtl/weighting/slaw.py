@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mtl.tasks import Task
-from mtl.weighting.base import Step, Weighting
+from mtl.weighting.base import Weighting
+from mtl.weighting.step import Step
 
 
 class SLAW(Weighting):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from mtl.config import CONF, compose
-from mtl.weighting.base import Step
 from mtl.weighting.control import Control
+from mtl.weighting.step import Step
 
 METRICS = {"age": {"mae_years": 9.0}, "sick": {"accuracy": 0.7}, "species": {"accuracy": 0.5}}
 

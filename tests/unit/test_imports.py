@@ -39,7 +39,7 @@ PARTS = {
     "mtl.data.workers": "mtl.data.pack",
 }
 # Edges that their level allows and the design does not.
-CONTRACT = ("__init__", "base", "control", "jacobian")
+CONTRACT = ("__init__", "base", "control", "jacobian", "step")
 WEIGHTINGS = [
     f"mtl.weighting.{path.stem}" for path in (ROOT / "mtl" / "weighting").glob("*.py") if path.stem not in CONTRACT
 ]
