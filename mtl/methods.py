@@ -137,8 +137,8 @@ def first_weights(overrides: Sequence[str]) -> Iterator[tuple[str, list[float] |
     steps = Steps(parts.model, parts.tasks, parts.device, config["train"]["amp"])
     for method in catalogue():
         try:
-            own = compose([*overrides, f"weighting={method.name}"])
-            weighting = build_weighting(own, parts.tasks).to(parts.device)
+            node = yaml.safe_load((CONF / "weighting" / f"{method.name}.yaml").read_text())
+            weighting = build_weighting(config | {"weighting": node}, parts.tasks).to(parts.device)
             torch.manual_seed(config["seed"])
             parts.model.zero_grad(set_to_none=True)
             with statistics_kept(parts.model):
