@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -156,7 +155,10 @@ def main() -> None:
 
 
 def compare(recorded: dict[str, Any], only: Sequence[str] | None) -> None:
-    """Print a line per case: how many starts end on the front, ours and recorded, and the largest loss difference."""
+    """Print a line per case: how many ends lie on the front, ours and recorded, and how far losses there differ.
+
+    Ways through the valleys are sensitive to rounding; what ends off the front is compared by that alone.
+    """
     front = np.array(recorded["pareto_set"]["points_x1_x2"])
     for case in recorded["cases"]:
         if only and case["method"] not in only:
@@ -165,23 +167,24 @@ def compare(recorded: dict[str, Any], only: Sequence[str] | None) -> None:
         if "gamma" in hyper:
             words = [*words, f"weighting.method.weight_decay={hyper['gamma']}"]
         make, bounds = build(words), hyper.get("min_losses", (0.0, 0.0))
-        steps = hyper["steps"]
-        hits, wanted, worst, began = 0, 0, 0.0, time.perf_counter()
+        hits, wanted, other, differences = 0, 0, [], [0.0]
         for run in case["expected"]["runs"]:
-            way = descend(make, run["start"], max(steps), hyper["scale_f1"], hyper["grad_clip_norm"], bounds)
-            for step in steps:
+            way = descend(make, run["start"], max(hyper["steps"]), hyper["scale_f1"], hyper["grad_clip_norm"], bounds)
+            for step in hyper["steps"]:
                 known, x = run[f"step_{step}"], way[step]
-                found = objective(*x, hyper["scale_f1"])[0]
                 hit = bool(distance(x[None], front)[0] < 0.1)
                 hits, wanted = hits + hit, wanted + known["on_front"]
                 if hit != known["on_front"]:
-                    print(
-                        f"    differs from {run['start']} at {step}: {x.round(3)}, recorded {np.round(known['x'], 3)}"
+                    other.append(
+                        f"    from {run['start']}, step {step}: {x.round(2)}, recorded {np.round(known['x'], 2)}"
                     )
-                worst = max(worst, *(abs(f - e) for f, e in zip(found, known["losses"], strict=True)))
-        seconds = time.perf_counter() - began
+                elif hit:
+                    found = objective(*x, hyper["scale_f1"])[0]
+                    differences += [abs(f - e) for f, e in zip(found, known["losses"], strict=True)]
         print(
-            f"{case['id']:55} on front {hits} recorded {wanted}  largest loss difference {worst:.3g}  {seconds:.0f} s",
+            f"{case['id']:52} {hits:3} {wanted:3}  {max(differences):.1e}",
+            *other,
+            sep="\n" if other else "",
             flush=True,
         )
 
