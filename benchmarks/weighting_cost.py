@@ -42,9 +42,14 @@ CPU = torch.device("cpu")
 FLOOR = "1 forward + K backwards"
 
 
+def make_tasks(number: int) -> list[Task]:
+    """Regression tasks on targets between 0 and 1."""
+    return [Task(f"t{k}", "regression", "gaussian", 1, losses.mse, low=0, high=1) for k in range(number)]
+
+
 def bench(options: argparse.Namespace) -> tuple[HydraNet, list[Task], Batch]:
     """The network with a linear head per task, and a batch of noise."""
-    tasks = [Task(f"t{k}", "regression", "gaussian", 1, losses.mse) for k in range(options.tasks)]
+    tasks = make_tasks(options.tasks)
     backbone = compose([f"backbone={options.backbone}"])["backbone"]
     model = build_model(tasks, bind(backbone), nn.Linear, 0).train()
     torch.manual_seed(0)
@@ -92,8 +97,7 @@ def build(name: str, tasks: Sequence[Task], features: str = "parameters") -> Wei
 
 def own_cpu(name: str, num_tasks: int) -> float:
     """Milliseconds of CPU time for the weights of a loss-based method, median of 200 calls."""
-    tasks = [Task(f"t{k}", "regression", "gaussian", 1, losses.mse) for k in range(num_tasks)]
-    method, found = build(name, tasks), []
+    method, found = build(name, make_tasks(num_tasks)), []
     for _ in range(200):
         values = torch.rand(num_tasks) + 0.5
         began = time.process_time()

@@ -211,20 +211,23 @@ class Weighting(nn.Module):
                 self._jacobian = Jacobian(step.shared, len(self.tasks))
             rows = self._jacobian.fill(losses)
         sum_norm = torch.linalg.vector_norm(rows.sum(0)) if self.control.normalize == "match_sum_norm" else None
+        # Straight into the buffer that the optimizer will read: a vector as long as the network is 40 MB to allocate.
+        out = None if representation or self._jacobian is None else self._jacobian.update
         if scales is not None and self.kind != "total":
             rows.mul_(scales.to(rows.dtype)[:, None])
         if effective is not None:
-            update = effective.to(rows.dtype) @ rows
+            update = torch.mv(rows.T, effective.to(rows.dtype), out=out)
         elif self.kind == "weights":
             effective = self.weights(gramian(rows)).to(rows.dtype)
-            update = effective @ rows
+            update = torch.mv(rows.T, effective, out=out)
         else:
             update = self.direction(rows)
             effective, self.residual = least_squares_weights(rows, update)
         if scales is not None and self.kind != "total":
             effective = effective * scales
-        factor = self.control.factor(effective, sum_norm, update)
-        effective, update = effective * factor, update * factor.to(update.dtype)
+        if self.control.normalize != "none":
+            factor = self.control.factor(effective, sum_norm, update)
+            effective, update = effective * factor, update * factor.to(update.dtype)
         if representation:
             step.features.backward(update.view_as(step.features).to(step.features.dtype))  # type: ignore[no-untyped-call]
         else:

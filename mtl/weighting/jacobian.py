@@ -23,9 +23,10 @@ class Jacobian:
         first = self.parameters[0]
         size = sum(p.numel() for p in self.parameters)
         self._rows = torch.zeros(num_tasks, size, dtype=first.dtype, device=first.device)
-        self._update = torch.zeros(size, dtype=first.dtype, device=first.device)
+        #: the combined gradient [n], which `write` hands to the parameters
+        self.update = torch.zeros(size, dtype=first.dtype, device=first.device)
         self._row_views = [self._views(row) for row in self._rows]
-        self._update_views = self._views(self._update)
+        self._update_views = self._views(self.update)
 
     def is_of(self, parameters: Sequence[Parameter]) -> bool:
         """Whether these are the very parameters the buffer was made for."""
@@ -40,8 +41,9 @@ class Jacobian:
         return rows
 
     def write(self, update: Tensor) -> None:
-        """Put `update` [n] into `.grad` of the parameters."""
-        self._update.copy_(update)
+        """Put `update` [n] into `.grad` of the parameters; for free if it lies in `self.update` already."""
+        if update is not self.update:
+            self.update.copy_(update)
         self._point(self._update_views)
 
     def _views(self, flat: Tensor) -> list[Tensor]:
@@ -71,28 +73,34 @@ def representation_rows(features: Tensor, losses: Sequence[Tensor], heads: Seque
 def least_squares_weights(rows: Tensor, update: Tensor) -> tuple[Tensor, Tensor]:
     """The w [A] with the smallest norm(rows^T w - update), and that norm relative to norm(update).
 
-    `rows` [A, n], `update` [n]. Solved on the Gramian in float64 by pseudo-inverse: parallel or zero gradients give
-    the solution of least norm. The relative distance is 0 where the update lies in the span of the rows.
+    `rows` [A, n], `update` [n]. Solved on the matrix of cosines in float64 by pseudo-inverse: parallel gradients share
+    the weight, a zero gradient has none. The relative distance is 0 where the update lies in the span of the rows.
     """
-    gramian = rows.double() @ rows.double().T
+    products = _products(rows, rows)
+    norms = products.diagonal().sqrt()
+    scale = torch.where(norms > 0, 1 / norms, 0.0)
     # What is not finite stays so through the right-hand side; in the matrix it would make pinv raise, where the run's
     # own check can name the task.
-    finite = gramian.nan_to_num(0.0, 0.0, 0.0)
-    effective = torch.linalg.pinv(finite, hermitian=True) @ (rows.double() @ update.double())
-    effective = effective.to(rows.dtype)
-    distance = torch.linalg.vector_norm(effective @ rows - update)
+    cosines = (products * scale[:, None] * scale).nan_to_num(0.0, 0.0, 0.0)
+    right = scale * _products(rows, update[None])[:, 0]
+    effective = (scale * (torch.linalg.pinv(cosines, rtol=1e-6, hermitian=True) @ right)).to(rows.dtype)
+    distance = torch.linalg.vector_norm(torch.addmv(update, rows.T, effective, beta=-1))
     return effective, distance / torch.linalg.vector_norm(update).clamp(min=torch.finfo(rows.dtype).tiny)
 
 
 def gramian(rows: Tensor) -> Tensor:
-    """J J^T [A, A] of `rows` J [A, n], summed in float64 over pieces of 4096 columns; in the dtype of the rows.
+    """J J^T [A, A] of `rows` J [A, n], in the dtype of the rows."""
+    return _products(rows, rows).to(rows.dtype)
+
+
+def _products(left: Tensor, right: Tensor) -> Tensor:
+    """`left` [A, n] times `right` [B, n] transposed: [A, B] in float64, summed in float64 over pieces of 4096 columns.
 
     A single float32 product adds up n numbers one after another: for 11 million parameters its cosines are wrong by
     1e-3, these by 1e-7, and it is no slower.
     """
-    number = rows.shape[1] // 4096
+    number = left.shape[1] // 4096
     whole = number * 4096
-    pieces = rows[:, :whole].view(len(rows), number, 4096).transpose(0, 1)
-    products = torch.bmm(pieces, pieces.transpose(1, 2)).sum(0, dtype=torch.float64)
-    rest = rows[:, whole:]
-    return (products + rest @ rest.T).to(rows.dtype)
+    one, other = (rows[:, :whole].view(len(rows), number, 4096).transpose(0, 1) for rows in (left, right))
+    products = torch.bmm(one, other.transpose(1, 2)).sum(0, dtype=torch.float64)
+    return products + left[:, whole:] @ right[:, whole:].T

@@ -118,7 +118,7 @@ def test_least_squares_by_hand():
 @pytest.mark.parametrize(
     ("rows", "update", "wanted"),
     [
-        ([[1.0, 1.0], [2.0, 2.0]], [5.0, 5.0], [1.0, 2.0]),  # parallel: 1 w0 + 2 w1 = 5 of least norm
+        ([[1.0, 1.0], [2.0, 2.0]], [5.0, 5.0], [2.5, 1.25]),  # parallel: each brings half, whatever its length
         ([[0.0, 0.0], [1.0, 1.0]], [2.0, 2.0], [0.0, 2.0]),  # a zero gradient takes no weight
         ([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0], [0.0, 0.0]),  # nothing to reproduce
     ],
