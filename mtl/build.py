@@ -59,10 +59,8 @@ def build_parts(config: Mapping[str, Any]) -> Parts:
         ValueError: a value that one of them refuses.
     """
     device = choose_device(config["train"]["device"])
-    data, head = config["data"], dict(config["head"])
-    tasks = build_tasks(
-        config["tasks"], data["tasks"], config["age_target"], head.pop("binary_outputs"), config["label_smoothing"]
-    )
+    data, tasks = config["data"], tasks_of(config)
+    head = {key: value for key, value in config["head"].items() if key != "binary_outputs"}
     noise = LabelNoise.build(tasks, data["noise"], data["noise_mode"], data["missing_rate"])
     weighting = build_weighting(config, tasks)
     with _sentences("backbone or head"):
@@ -70,6 +68,21 @@ def build_parts(config: Mapping[str, Any]) -> Parts:
     _check_size(model, config)
     optimizer, schedule = bind(config["optimizer"]), bind(config["schedule"])
     return Parts(device, tasks, weighting.to(device), model.to(device), noise, optimizer, schedule)
+
+
+def tasks_of(config: Mapping[str, Any]) -> list[Task]:
+    """The tasks that are trained.
+
+    Raises:
+        ValueError: a value that does not fit them.
+    """
+    return build_tasks(
+        config["tasks"],
+        config["data"]["tasks"],
+        config["age_target"],
+        config["head"]["binary_outputs"],
+        config["label_smoothing"],
+    )
 
 
 @contextmanager
@@ -95,6 +108,18 @@ def build_weighting(config: Mapping[str, Any], tasks: Sequence[Task]) -> Weighti
             prescale = bind(config["prescale"]["method"])(tasks)
     weighting.compose(Control(**{key: value for key, value in config["control"].items() if key != "lr"}), prescale)
     return weighting
+
+
+def settle(config: Mapping[str, Any], weighting: Weighting) -> None:
+    """Write out in `control` what the method decides: a control that it cannot feel makes no other run."""
+    control = config["control"]
+    if not any(True for _ in weighting.parameters()):
+        control["lr"] = None
+    if weighting.kind == "total":
+        control["features"] = "parameters"
+        control["heads"] = control["heads"] or "weighted"
+    elif weighting.prescale is None:
+        control["heads"] = control["heads"] or "raw"
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from mtl.build import Loaders, Parts, build_optimization
@@ -15,12 +16,20 @@ from mtl.train import fit
 STEPS = 2
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What a check has seen, in words, and the hours that the run would take."""
+
+    words: str
+    hours: float
+
+
 class _Enough(Exception):
     pass
 
 
-def check(config: Mapping[str, Any], parts: Parts, loaders: Loaders) -> str:
-    """Train two steps and evaluate the validation part, write nothing; a sentence about what was seen.
+def check(config: Mapping[str, Any], parts: Parts, loaders: Loaders) -> Checked:
+    """Train two steps and evaluate the validation part, and write nothing.
 
     Raises:
         FloatingPointError: a loss or a gradient is not finite.
@@ -58,8 +67,13 @@ def check(config: Mapping[str, Any], parts: Parts, loaders: Loaders) -> str:
     hours = train["epochs"] * (num_steps * step + time.perf_counter() - began) / 3600
     row = done[0].compute(0)[2]
     losses = ", ".join(f"{task.name} {row[f'train/loss/{task.name}'] or 0:.3g}" for task in parts.tasks)
-    duration = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
-    return (
+    words = (
         f"{done[0].steps} steps of {loaders.train.batch_size} pictures at {1000 * step:.0f} ms, losses {losses}; "
-        f"{train['epochs']} epochs of {num_steps} steps would take about {duration}"
+        f"{train['epochs']} epochs of {num_steps} steps would take about {duration(hours)}"
     )
+    return Checked(words, hours)
+
+
+def duration(hours: float) -> str:
+    """In hours, or in minutes if it is less than one."""
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"

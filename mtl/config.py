@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ _RULES: dict[str, tuple[type, float | None, float | None, tuple[Any, ...]]] = {
     "seed": (int, 0, 2**31 - 1, ()),
     "study": (str, None, None, ()),
     "runs_dir": (str, None, None, ()),
+    "max_hours": (float, 1e-6, None, (None,)),
     "label_smoothing": (float, 0, 0.99, ()),
     "data.root": (str, None, None, (None,)),
     "data.cache": (str, None, None, ()),
@@ -58,7 +60,7 @@ _RULES: dict[str, tuple[type, float | None, float | None, tuple[Any, ...]]] = {
 }
 _OF_OPTIONS = ("optimizer.", "schedule.", "backbone.", "age_target.")  # what keys these have depends on the option
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "mode": ("train", "check"),
+    "mode": ("train", "check", "plan"),
     "control.normalize": ("none", "sum_to_K", "match_sum_norm"),
     "control.features": ("parameters", "representation"),
     "train.keep": ("best", "last", "none"),
@@ -227,7 +229,9 @@ def sentences() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit(_say("interrupted: the same command again goes on from here.", 130))
+        if "MTL_POOL" not in os.environ:  # a job of a pool leaves it to its parent to say so
+            _say("interrupted: the same command again goes on from here.")
+        sys.exit(130)
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(_say(explain(error)))
     except OSError as error:

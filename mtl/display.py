@@ -59,6 +59,9 @@ class Display:
         finished = int(row["epoch"]) + 1
         self._screen.done = finished * self.steps
         self._name_epoch(finished)
+        if os.environ.get("MTL_POOL") == "lines":  # amid those of other jobs a row of numbers says nothing
+            self._screen.line(sentence(row, self.epochs, seconds))
+            return
         if self._num_rows % HEADER_EVERY == 0:
             self._groups = fit(groups(row, left=not self._screen.terminal), self._screen.width())
             for heading in headings(self._groups):
@@ -117,8 +120,8 @@ class Screen:
         self._lock, self._closed = Lock(), Event()
         self.terminal = self._output.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
-    def open(self) -> None:
-        """Show the bar from now on."""
+    def open(self, thread: bool = True) -> None:
+        """Show the bar from now on; without a `thread` of its own somebody else must refresh it."""
         self._since = time.monotonic()
         if self.terminal:
             from rich.console import Console
@@ -129,13 +132,15 @@ class Screen:
             stderr = sys.stderr.isatty()
             self._live = Live(self, console=console, auto_refresh=False, transient=True, redirect_stderr=stderr)
             self._live.start()
-            self._thread.start()
+            if thread:
+                self._thread.start()
 
     def close(self) -> None:
         """Take the bar away."""
         if self._live is not None:
             self._closed.set()
-            self._thread.join()
+            if self._thread.is_alive():
+                self._thread.join()
             self._live.stop()
             self._live = None
 
@@ -264,6 +269,16 @@ def aligned_cell(value: float | str | None, label: str, key: str) -> str:
     else:
         text = f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
     return text.rjust(max(len(label), 6 if "/" in key else 5))
+
+
+def sentence(row: Mapping[str, Any], epochs: int, seconds: float) -> str:
+    """A history row in a line that needs no headings."""
+    score = row.get("val/score")
+    parts = [f"epoch {int(row['epoch']) + 1}/{epochs}", "score " + ("-" if score is None else f"{score:.3f}")]
+    for title, columns in groups(row, left=False)[1:-1]:
+        values = [f"{label} {row[key]:.3g}" for label, key in columns if row.get(key) is not None]
+        parts.append(f"{title} {' '.join(values)}")
+    return "  ".join([*parts, f"{seconds:.1f} s"])
 
 
 def clock(seconds: float) -> str:

@@ -59,14 +59,14 @@ def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
         "platform": platform.platform(),
-        "git": _git(),
+        "git": git_state(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "processors": os.cpu_count(),
         "threads": threads,
     }
 
 
-def _git() -> dict[str, Any] | None:
+def git_state() -> dict[str, Any] | None:
     """Commit and dirty flag of the code; None where it is no checkout or git is missing."""
     folder = Path(__file__).parent
 

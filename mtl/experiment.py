@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from mtl.build import Loaders, Parts, build_loaders, build_optimization, build_parts, load_data
+from mtl.build import Loaders, Parts, build_loaders, build_optimization, build_parts, load_data, settle
 from mtl.check import check
 from mtl.checkpoint import Checkpoints
 from mtl.data.pack import Pack
@@ -46,20 +46,19 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
     if mistake and not multirun:
         raise mistake
     if parts:
-        _settle(config["control"], parts)
+        settle(config, parts.weighting)
     data = load_data(config)
     config["data"]["fingerprint"] = data.fingerprint
     directory = RunDir(Path(config["runs_dir"]) / config["study"] / run_name(config))
-    if config["mode"] == "check":
+    if config["mode"] != "train":
         return _check(config, parts, mistake, data, directory.path.name, multirun)
     directory.check_same(config)
-    if directory.status().get("status") == "done" and (metrics := directory.read("metrics.json")) is not None:
+    if directory.finished():
         print(f"{directory.path.name}: done before, skipped")
-        return _score(metrics)
-    if owner := directory.owner():
+        return _score(directory.read("metrics.json"))
+    if owner := directory.begin(overrides=list(overrides)):
         print(f"{directory.path.name}: {owner} is training it now, skipped")
         return math.nan
-    directory.begin(overrides=list(overrides))
     directory.write_config(config)
     try:
         if parts is None:
@@ -81,17 +80,6 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
     return _score(metrics)
 
 
-def _settle(control: dict[str, Any], parts: Parts) -> None:
-    """Write out what the method decides: a control that it cannot feel makes no other run."""
-    if not any(True for _ in parts.weighting.parameters()):
-        control["lr"] = None
-    if parts.weighting.kind == "total":
-        control["features"] = "parameters"
-        control["heads"] = control["heads"] or "weighted"
-    elif parts.weighting.prescale is None:
-        control["heads"] = control["heads"] or "raw"
-
-
 def _check(
     config: dict[str, Any], parts: Parts | None, mistake: ValueError | None, data: Pack, name: str, multirun: bool
 ) -> float:
@@ -100,7 +88,7 @@ def _check(
         if parts is None:
             raise mistake or AssertionError
         torch.manual_seed(config["seed"])
-        print(f"{name}: {check(config, parts, build_loaders(config, parts, data))}; nothing was written")
+        print(f"{name}: {check(config, parts, build_loaders(config, parts, data)).words}; nothing was written")
     except (ValueError, FloatingPointError) as error:
         if not multirun:
             raise RunFailed(f"{name} fails: {describe(error)}") from error
@@ -128,6 +116,7 @@ def _train_and_test(
     if progress.note:
         print(f"{directory.path.name}: {progress.note}", file=sys.stderr)
         directory.set_status(note=progress.note)
+    directory.set_status(epoch=progress.epochs, epochs=train["epochs"])
     _write_start(config, parts, data, directory, threads)
     train_labels = loaders.labels[loaders.train.indices]
     guesses = trivial(parts.tasks, train_labels, loaders.labels[loaders.val.indices])

@@ -14,6 +14,7 @@ _NOT_SCIENCE = (
     "study",
     "runs_dir",
     "mode",
+    "max_hours",
     "logger",
     "names.logger",
     "names.train",
@@ -32,6 +33,7 @@ _NOT_SCIENCE = (
     "weighting.passes",
     "weighting.same_as",
     "weighting.from_run",
+    "weighting.search",
     "prescale.kind",
     "prescale.paper",
     "prescale.year",
@@ -39,6 +41,7 @@ _NOT_SCIENCE = (
     "prescale.passes",
     "prescale.same_as",
     "prescale.from_run",
+    "prescale.search",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Self
 
@@ -39,4 +40,7 @@ class Interrupt:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        os.write(2, _MESSAGE)  # print is not safe in a signal handler
+        if os.environ.get("MTL_POOL") == "lines":
+            return  # its parent has said so for all
+        with suppress(OSError):  # whoever read it may be what has died
+            os.write(2, _MESSAGE)  # print is not safe in a signal handler

@@ -21,15 +21,18 @@ from typing import Any
 
 import yaml
 
+from mtl.claim import BEAT_EVERY, DEAD_AFTER, Claim
 from mtl.identity import scientific
-
-BEAT_EVERY, DEAD_AFTER = 10.0, 60.0  # seconds between heartbeats, and without one until a run counts as dead
 
 Row = Mapping[str, float | int | None]
 
 
 class RunFailed(Exception):
     """A run that could not be finished; the message says which, why, and where the traceback lies."""
+
+
+class TakenOver(RunFailed):
+    """Another process has this run now."""
 
 
 class RunDir:
@@ -39,6 +42,7 @@ class RunDir:
         self.path = path
         self._status: dict[str, Any] = {}
         self._lock, self._ended = Lock(), Event()
+        self.claim = Claim(path)
 
     def status(self) -> dict[str, Any]:
         """The content of status.json; empty if there is none or it cannot be read."""
@@ -72,22 +76,44 @@ class RunDir:
                 )
 
     def owner(self) -> str | None:
-        """The process that is training this run now, if another one is: its heart has beaten within a minute.
+        """The living process, other than this one, that has claimed this run."""
+        return self.claim.owner()
 
-        On this machine it must also be alive; a number that another process has taken over since has no heart.
+    def finished(self) -> bool:
+        """Whether the run is done and its results are there."""
+        return self.status().get("status") == "done" and self.read("metrics.json") is not None
+
+    def state(self) -> tuple[str, str]:
+        """(state, words): `done`, `running`, `interrupted`, `failed` or `unreadable`, and what to know about it.
+
+        A run that says it is running and whose process is dead counts as interrupted.
         """
         status = self.status()
-        pid, host = status.get("pid"), status.get("host")
-        beats = _seconds_since(status.get("heartbeat")) < DEAD_AFTER
-        if status.get("status") != "running" or not beats or not isinstance(pid, int):
-            return None
-        if host != socket.gethostname():
-            return f"process {pid} on {host}"
-        return f"process {pid}" if pid != os.getpid() and _alive(pid) else None
+        epoch = f"epoch {status['epoch']}/{status.get('epochs')}" if "epoch" in status else "epoch 0"
+        match status.get("status"):
+            case "done":
+                return "done", ""
+            case "failed":
+                return "failed", str(status.get("error") or "no error recorded")
+            case "running" if owner := self.owner():
+                silent = _seconds_since(status.get("heartbeat"))
+                return "running", f"{epoch}, last sign of life {_ago(silent)} ago, {owner}"
+            case "running" | "interrupted":
+                words = "before its first epoch ended" if epoch == "epoch 0" else f"after {epoch}"
+                return "interrupted", f"{words}; the same command goes on with it"
+            case None:
+                return "unreadable", "status.json is missing or damaged"
+            case other:
+                return "unreadable", f"status.json has the unknown status '{other}'"
 
-    def begin(self, **facts: Any) -> None:
-        """Mark the run as running from now."""
+    def begin(self, **facts: Any) -> str | None:
+        """Claim the run and mark it as running from now; or the process that has it."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if owner := self.claim.take():
+            return owner
+        if self.finished():  # since this process looked
+            self.claim.release(done=True)
+            return "another process"
         self._status = {
             "status": "running",
             "host": socket.gethostname(),
@@ -97,6 +123,7 @@ class RunDir:
         self.set_status(**facts)
         self._ended.clear()
         Thread(target=self._beat, daemon=True).start()
+        return None
 
     def set_status(self, **changes: Any) -> None:
         """Change entries of status.json and renew its heartbeat."""
@@ -107,13 +134,17 @@ class RunDir:
     def end(self, status: str, error: BaseException | None = None) -> None:
         """Record `done`, `interrupted` or `failed`, the last thing a run writes."""
         self._ended.set()
+        if self.claim.lost():
+            return  # the run is another process's, and so is its status
         what = {} if error is None else {"error": describe(error), "traceback": _traceback(error)}
         self.set_status(status=status, ended=_now(), **what)
+        self.claim.release(done=status == "done")
 
     def _beat(self) -> None:
         # A thread, because packing, an evaluation or one step of a large network can last longer than a heart may stop.
         while not self._ended.wait(BEAT_EVERY):
-            with suppress(OSError):  # a full disk stops the training where it must write, not here
+            with suppress(OSError, TakenOver):  # training stops where it must write, not here
+                self.claim.beat()
                 self.set_status()
 
     def rows(self, name: str) -> list[dict[str, Any]]:
@@ -144,6 +175,11 @@ class RunDir:
 
     def replacing(self, name: str) -> _Replacing:
         """`with run.replacing("best.pt") as path:` write to `path`; it becomes `best.pt` if nothing is raised."""
+        if self.claim.lost():
+            raise TakenOver(
+                f"{self.path.name}: another process has taken this run over, having seen no sign of life of this one "
+                f"for {DEAD_AFTER:.0f} s; this one stops"
+            )
         return _Replacing(self.path / name)
 
     def remove(self, name: str) -> None:
@@ -199,21 +235,15 @@ def _traceback(error: BaseException) -> str:
     return text
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:  # alive, and somebody else's
-        return True
-    except OSError:
-        return False
-    return True
-
-
 def _seconds_since(moment: Any) -> float:
     try:
         return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
     except (TypeError, ValueError):
         return math.inf
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _now() -> str:

@@ -17,6 +17,7 @@ block's own value of that key (`seed=7` runs every block with seed 7). A job tha
 
 # No `from __future__ import annotations` here: Hydra executes a plugin before it enters sys.modules, where a
 # dataclass would look up its string annotations.
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,19 +40,37 @@ def each(names: Sequence[Any]) -> str:
     return ",".join(f"[{name}]" for name in names)
 
 
+def frontier(names: Sequence[Any], ratio: float, steps: int) -> str:
+    """The sweep over fixed weights, `{age:1.5,sick:0.5},...`: with `weighting.method.weights=` before it, a grid.
+
+    The ratio of any two weights is a power of `ratio`, at most the power `steps - 1`; each point occurs once, and its
+    weights sum to the number of tasks, as those of `sum` do.
+    """
+    points = []
+    for powers in itertools.product(range(steps), repeat=len(names)):
+        if min(powers) == 0:  # else it is the point with all powers one less
+            total = sum(ratio**power for power in powers)
+            weights = (len(names) * ratio**power / total for power in powers)
+            points.append(",".join(f"{name}:{weight:.6g}" for name, weight in zip(names, weights, strict=True)))
+    return ",".join(f"{{{point}}}" for point in points)
+
+
 OmegaConf.register_new_resolver("each", each, replace=True)
+OmegaConf.register_new_resolver("frontier", frontier, replace=True)
 
 
 @dataclass
 class BlockSweeperConf(BasicSweeperConf):
     """The basic sweeper's options, the blocks (lists of overrides), and a check.
 
-    `check` names a function (config, choices) that raises for a config which no job can have.
+    `check` names a function (config, choices) that gives the resolved config of a job, and raises for one which no job
+    can have; `plan` one that is called with all of them, as (overrides, resolved config), and the jobs at a time.
     """
 
     _target_: str = "hydra_plugins.mtl_blocks.BlockSweeper"
     blocks: list[list[str]] | None = None
     check: str | None = None
+    plan: str | None = None
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="mtl_blocks", node=BlockSweeperConf, provider="mtl")
@@ -60,9 +79,15 @@ ConfigStore.instance().store(group="hydra/sweeper", name="mtl_blocks", node=Bloc
 class BlockSweeper(BasicSweeper):
     """The basic sweeper, run over several blocks of overrides one after the other."""
 
-    def __init__(self, blocks: Sequence[Sequence[str]] | None = None, check: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[Sequence[str]] | None = None,
+        check: str | None = None,
+        plan: str | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        self.blocks, self.check = list(blocks or [[]]), check
+        self.blocks, self.check, self.plan = list(blocks or [[]]), check, plan
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run every job; a study that wrote nothing leaves no folder."""
@@ -100,7 +125,10 @@ class BlockSweeper(BasicSweeper):
         assert self.config is not None
         # Hydra has just written its own configuration there, with paths of this machine that nobody configured.
         (Path(self.config.hydra.sweep.dir) / "multirun.yaml").unlink(missing_ok=True)
+        jobs = []
         for job in batch:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
             if self.check:
-                get_method(self.check)(config, config.hydra.runtime.choices)
+                jobs.append((job, get_method(self.check)(config, config.hydra.runtime.choices)))
+        if self.plan:
+            get_method(self.plan)(jobs, self.config.hydra.launcher.get("n_jobs") or 1)

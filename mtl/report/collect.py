@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -117,8 +116,8 @@ def _read(directory: Path, study: str) -> _Run:
     row: dict[str, Any] = {"study": study, "run": directory.name, "directory": str(directory), "error": ""}
     run = _Run(row, {}, [])
     try:
-        status = _load(directory / "status.json")
-        row["status"], row["error"] = _state(directory, status)
+        _load(directory / "status.json")  # says what is wrong with it
+        row["status"], row["error"] = RunDir(directory).state()
         if row["status"] != "done" and not (directory / "config.yaml").exists():
             return run
         config = _load(directory / "config.yaml")
@@ -149,21 +148,6 @@ def _load(path: Path) -> dict[str, Any]:
         return dict(content.items())
     except (ValueError, AttributeError, yaml.YAMLError) as error:
         raise ValueError(f"{path.name} is damaged: {' '.join(str(error).split())}") from error
-
-
-def _state(directory: Path, status: Mapping[str, Any]) -> tuple[str, str]:
-    """Status and, where there are no results yet, the reason."""
-    match status["status"]:
-        case "done":
-            return "done", ""
-        case "failed":
-            return "failed", str(status.get("error") or "no error recorded")
-        case "running" if status.get("host") != socket.gethostname() or RunDir(directory).owner() is not None:
-            return "running", f"last sign of life {status.get('heartbeat')} on {status.get('host')}"
-        case "running" | "interrupted":
-            return "interrupted", "the same command goes on with it"
-        case other:
-            raise ValueError(f"status.json has the unknown status '{other}'")
 
 
 def _values(run: str, metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str, float | None]]:

@@ -17,7 +17,6 @@ from hydra.types import HydraContext, RunMode
 from mtl.config import CONF, compose
 
 ROOT = CONF.parent
-SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
 
 
 @pytest.fixture(autouse=True)
@@ -103,17 +102,6 @@ def test_a_line_that_is_no_override_names_its_block():
 def test_two_sweep_files_in_one_command_are_refused():
     with pytest.raises(ValueError, match="sweep takes one name"):
         _jobs(sweep=("sweep=small,other",))
-
-
-def test_there_are_sweep_files():
-    assert [path.name for path in SWEEPS if path.stem == "small"] == ["small.yaml"]
-
-
-@pytest.mark.parametrize("sweep", [path.stem for path in SWEEPS])
-def test_every_job_of_a_sweep_file_composes(sweep):
-    (jobs,) = _jobs(f"sweep={sweep}", sweep=(f"sweep={sweep}",))
-    apart_from_seeds = {tuple(line for line in job if not line.startswith("seed=")) for job in jobs}
-    assert {compose(job)["study"] for job in apart_from_seeds} == {sweep}
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,11 @@ REFUSED = {
     "data.root": ("data.root=3", r"data\.root=3: expected a name\."),
     "data.cache": ("data.cache=null", r"data\.cache=None: expected a name\."),
     "train.device": ("train.device=0", r"train\.device=0: expected a name\."),
-    "mode": ("mode=test", r"mode=test: expected one of train, check\."),
+    "mode": ("mode=test", r"mode=test: expected one of train, check, plan\."),
     "backbone.channels_last": ("backbone.channels_last=1", r"backbone\.channels_last=1: expected true or false\."),
     "seed": ("seed=-1", r"seed=-1: expected a whole number of at least 0 and at most 2147483647\."),
     "study": ("study=3", r"study=3: expected a name\."),
+    "max_hours": ("max_hours=0", r"max_hours=0: expected a number of at least 1e-06\."),
     "runs_dir": ("runs_dir=null", r"runs_dir=None: expected a name\."),
     "label_smoothing": (
         "label_smoothing=1",

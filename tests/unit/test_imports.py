@@ -15,22 +15,34 @@ ROOT = Path(__file__).parents[2]
 
 # From the ground up. A part imports from lower levels only; within a part its modules may import one another.
 LEVELS: list[list[str]] = [
-    ["mtl.losses", "mtl.metrics", "mtl.identity", "mtl.data.batch", "mtl.display", "mtl.interrupt", "mtl.conflict"],
-    ["mtl.rundir", "mtl.tasks", "mtl.data.augment", "mtl.data.split", "mtl.data.pack"],
+    ["mtl.losses", "mtl.metrics", "mtl.identity", "mtl.data.batch"],
+    ["mtl.claim", "mtl.display", "mtl.interrupt", "mtl.conflict"],
+    ["mtl.rundir", "mtl.tasks", "mtl.board", "mtl.data.augment", "mtl.data.split", "mtl.data.pack"],
     ["mtl.data.noise", "mtl.data.trunk"],
     # Members: what a YAML names by `_target_`, and what they stand on. None knows another part of its level.
     ["mtl.backbones", "mtl.heads", "mtl.weighting", "mtl.data.loader", "mtl.data.trees"],
-    ["mtl.model", "mtl.optim", "mtl.sums", "mtl.loggers", "mtl.checkpoint", "mtl.environment", "mtl.config"],
+    [
+        "mtl.model",
+        "mtl.optim",
+        "mtl.sums",
+        "mtl.loggers",
+        "mtl.checkpoint",
+        "mtl.environment",
+        "mtl.config",
+        "mtl.space",
+    ],
     ["mtl.evaluate"],
     ["mtl.train"],
     ["mtl.build"],
     ["mtl.results"],
-    ["mtl.report", "mtl.check", "mtl.replay", "mtl.methods"],
-    ["mtl.experiment", "mtl.callbacks"],
-    ["run", "hydra_plugins.mtl_blocks"],
+    ["mtl.report", "mtl.check", "mtl.replay", "mtl.methods", "mtl.search", "mtl.study", "mtl.pool"],
+    ["mtl.plan"],
+    ["mtl.experiment", "mtl.callbacks", "mtl.ledger"],
+    ["run", "mtl.tune", "hydra_plugins.mtl_blocks", "hydra_plugins.mtl_local"],
 ]
-# Modules that are one part: they read picture files into an array together.
+# Modules that are one part: those of a plan, and those that read picture files into an array together.
 PARTS = {
+    "mtl.estimate": "mtl.plan",
     "mtl.data.decode": "mtl.data.pack",
     "mtl.data.duplicates": "mtl.data.pack",
     "mtl.data.names": "mtl.data.pack",
@@ -57,26 +69,30 @@ PACKAGES: dict[str, list[str]] = {
     "torchjd": ["mtl.weighting"],
     "torchvision": ["mtl.backbones"],
     "wandb": ["mtl.loggers"],
+    "optuna": ["mtl.space", "mtl.search", "mtl.ledger"],
     "pandas": ["mtl.report"],
     "matplotlib": ["mtl.report"],
-    "rich": ["mtl.report", "mtl.display", "mtl.methods"],
+    "rich": ["mtl.report", "mtl.display", "mtl.board", "mtl.methods"],
     "PIL": ["mtl.data"],
 }
-LAZY = ["torchvision", "wandb", "matplotlib", "pandas", "rich", "torchjd"]
+LAZY = ["torchvision", "wandb", "matplotlib", "pandas", "rich", "torchjd", "optuna"]
 # A method's own module is imported when the method is chosen.
 LAZY_EXCEPT = {"torchjd": ["mtl.weighting.dwa", "mtl.weighting.imtl"]}
 NO_TORCH = [
     "mtl.report",
     "mtl.identity",
     "mtl.rundir",
+    "mtl.claim",
+    "mtl.study",
     "mtl.display",
+    "mtl.board",
     "mtl.loggers",
     "mtl.config",
     "mtl.callbacks",
     "run",
     "hydra_plugins",
 ]
-LAZY_TORCH = ["mtl.metrics", "mtl.methods"]  # what of them is read from files needs none
+LAZY_TORCH = ["mtl.metrics", "mtl.methods", "mtl.pool"]  # what of them is read from files needs none
 
 
 def within(name: str, prefix: str) -> bool:

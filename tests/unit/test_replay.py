@@ -74,7 +74,7 @@ def test_without_it_nothing_changes():
 @pytest.mark.parametrize(
     ("arguments", "overrides", "sentence"),
     [
-        ((0, ROWS, "interrupted"), [], "that run is not finished"),
+        ((0, ROWS, "interrupted"), [], "the run dwa-.* is not finished"),
         ((0, ROWS, "done", "tasks=[age]"), [], "that run has the tasks age, this one age, sick, species"),
         ((0, ROWS[:1]), [], "no weight of task 'species'"),
         ((), ["weighting.method.weights={age: 2}"], "leave one of them out"),

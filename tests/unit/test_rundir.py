@@ -8,12 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from mtl.rundir import DEAD_AFTER, RunDir, describe
+from mtl.rundir import RunDir, TakenOver, describe
 
 
 @pytest.fixture
@@ -24,7 +24,8 @@ def run(tmp_path):
 
 
 def names(run):
-    return sorted(path.name for path in run.path.iterdir())
+    """The files of the run, but for the claim that it holds while it runs."""
+    return sorted(path.name for path in run.path.iterdir() if path.name != ".claim.1")
 
 
 def write_half(run, name):
@@ -156,28 +157,64 @@ def test_own_process_is_no_other_owner(run):
     assert run.owner() is None
 
 
-def test_living_owner(run):
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        run.set_status(pid=other.pid)
-        assert run.owner() == f"process {other.pid}"
-        run.set_status(host="elsewhere")
-        assert run.owner() == f"process {other.pid} on elsewhere"
-        run.set_status(host=socket.gethostname(), status="done")
-        assert run.owner() is None
+def test_a_run_whose_process_lives_is_running(run):
+    """Another process has claimed it: real, alive, then killed."""
+    run.end("interrupted")
+    command = (
+        "import sys; from pathlib import Path; from mtl.rundir import RunDir; run = RunDir(Path(sys.argv[1]));"
+        "run.begin(); run.set_status(epoch=3, epochs=5); print('begun', flush=True); input()"
+    )
+    words = [sys.executable, "-c", command, str(run.path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "begun\n"
+        state, text = RunDir(run.path).state()
+        assert (state, RunDir(run.path).owner()) == ("running", f"process {other.pid}")
+        assert "epoch 3/5, last sign of life 0 s ago" in text or "epoch 3/5, last sign of life 1 s ago" in text
+        assert RunDir(run.path).begin() == f"process {other.pid}"
         other.kill()
+    assert RunDir(run.path).state() == ("interrupted", "after epoch 3/5; the same command goes on with it")
+    assert RunDir(run.path).begin() is None
 
 
-def test_a_process_without_a_heartbeat_is_no_owner(run):
-    """The number may be another process's by now, and of another machine nothing else is known."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        for host in (socket.gethostname(), "elsewhere"):
-            run.set_status(pid=other.pid, host=host)
-            assert run.owner()
-            for age, owned in ((DEAD_AFTER - 10, True), (DEAD_AFTER + 10, False)):
-                beat = datetime.now(UTC) - timedelta(seconds=age)
-                run.write_json("status.json", run.status() | {"heartbeat": beat.isoformat(timespec="seconds")})
-                assert bool(run.owner()) == owned
-        other.kill()
+def test_a_finished_run_is_not_begun_again(run):
+    run.write_json("metrics.json", {})
+    run.end("done")
+    assert RunDir(run.path).begin() == "another process"
+    assert run.state() == ("done", "")
+    assert names(run) == ["metrics.json", "status.json"]
+
+
+def test_a_run_that_is_done_without_results_is_begun_again(run):
+    run.end("done")
+    assert RunDir(run.path).begin() is None
+
+
+def test_after_a_takeover_nothing_is_written(run):
+    """Silent for a minute on another machine, then back: neither a file nor the end is the old process's any more."""
+    (run.path / ".claim.2").write_text("{}")
+    for write in (lambda: run.write("a", "b"), lambda: run.append("history.jsonl", {"epoch": 0}), run.set_status):
+        with pytest.raises(TakenOver, match="another process has taken this run over"):
+            write()
+    run.end("failed", ValueError("no"))
+    assert run.status()["status"] == "running"
+    assert names(run) == [".claim.2", "status.json"]
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        (None, ("unreadable", "status.json is missing or damaged")),
+        ({"status": "odd"}, ("unreadable", "status.json has the unknown status 'odd'")),
+        ({"status": "failed"}, ("failed", "no error recorded")),
+        ({"status": "failed", "error": "no"}, ("failed", "no")),
+        ({"status": "running"}, ("interrupted", "before its first epoch ended; the same command goes on with it")),
+    ],
+)
+def test_states(tmp_path, status, wanted):
+    run = RunDir(tmp_path)
+    if status is not None:
+        run.write_json("status.json", status)
+    assert run.state() == wanted
 
 
 def test_the_heart_beats_until_the_end(tmp_path, monkeypatch):
@@ -209,19 +246,6 @@ def test_a_traceback_names_no_place_of_this_machine(run):
     assert "test_rundir.py" in text
     for place in (str(Path(__file__).parents[2]), sys.prefix, sys.base_prefix, str(Path.home())):
         assert f"{place}/" not in text, place
-
-
-def test_dead_owner(run):
-    other = subprocess.Popen([sys.executable, "-c", ""])
-    other.wait()
-    run.set_status(pid=other.pid)
-    assert run.owner() is None
-
-
-@pytest.mark.parametrize("status", [{}, {"status": "running"}, {"status": "running", "host": socket.gethostname()}])
-def test_a_status_without_a_process_has_no_owner(run, status):
-    run.write_json("status.json", status)
-    assert run.owner() is None
 
 
 CONFIG = {"seed": 0, "study": "a", "data": {"image_size": 32, "root": "/a"}, "tasks": ["age"], "train": {"lr": 1e-5}}

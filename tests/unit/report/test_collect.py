@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mtl.claim import _born
 from mtl.report.collect import collect
 
 
@@ -63,17 +64,12 @@ def test_a_run_that_failed_before_it_had_a_config_is_listed(study, write_run):
     assert _row(study, failed)["weighting"] is None
 
 
-@pytest.mark.parametrize(
-    ("host", "pid", "status"),
-    [("elsewhere", 1, "running"), (None, os.getppid(), "running"), (None, 2**22 + 1, "interrupted")],
-    ids=["another machine", "alive", "killed"],
-)
-def test_a_running_run_counts_as_running_only_while_its_process_lives(study, write_run, host, pid, status):
+@pytest.mark.parametrize(("alive", "status"), [(True, "running"), (False, "interrupted")])
+def test_a_running_run_counts_as_running_only_while_its_process_lives(study, write_run, alive, status):
     run = write_run("sum", "running")
-    content = json.loads((run / "status.json").read_text()) | {"pid": pid}
-    if host:
-        content["host"] = host
-    (run / "status.json").write_text(json.dumps(content))
+    claim = run / ".claim.1"  # this process's: made that of its parent, or of one that is dead
+    who = json.loads(claim.read_text()) | {"pid": os.getppid(), "born": _born(os.getppid()) if alive else "1"}
+    claim.write_text(json.dumps(who))
     row = _row(study, run)
     assert row["status"] == status
     assert ("last sign of life" in row["error"]) == (status == "running")
@@ -86,7 +82,7 @@ def test_a_running_run_counts_as_running_only_while_its_process_lives(study, wri
         ("status.json", '{"status": "do', "status.json is damaged"),
         ("status.json", '{"status": "finished"}', "unknown status 'finished'"),
         ("status.json", "[]", "status.json is damaged"),
-        ("status.json", "{}", "lack the key 'status'"),
+        ("status.json", "{}", "status.json is missing or damaged"),
         ("config.yaml", None, "config.yaml is missing"),
         ("config.yaml", "", "config.yaml is damaged"),
         ("config.yaml", "a: [1", "config.yaml is damaged"),
