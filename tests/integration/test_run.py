@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from helpers_run import Run
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -28,22 +27,10 @@ SMALL = [
 @pytest.fixture
 def start(tmp_path, cache):
     """Starts `python run.py ...` in its own folder."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Run] = []
 
-    def call(*overrides: str) -> subprocess.Popen[str]:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
-        environment["OMP_WAIT_POLICY"] = "passive"
-        command = [sys.executable, str(ROOT / "run.py"), *overrides, f"data.cache={cache}", *SMALL]
-        process = subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that: the tests, too.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-        )
+    def call(*overrides: str) -> Run:
+        process = Run([*overrides, f"data.cache={cache}", *SMALL], tmp_path)
         started.append(process)
         return process
 
@@ -53,7 +40,7 @@ def start(tmp_path, cache):
         process.wait()
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+def finish(process: Run) -> tuple[str, str]:
     return process.communicate(timeout=120)
 
 

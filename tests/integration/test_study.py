@@ -13,6 +13,7 @@ import time
 
 import pytest
 import yaml
+from helpers_run import Run
 
 from mtl.config import CONF
 from mtl.rundir import RunDir
@@ -42,8 +43,7 @@ def place(tmp_path_factory, cache):
 
 def start(place, *words):
     folder, cache = place
-    command = [sys.executable, str(ROOT / "run.py"), "-m", f"data.cache={cache}", *TINY, *words]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return Run(["-m", f"data.cache={cache}", *TINY, *words], folder, merged=True)
 
 
 def run(place, *words, code=0):
