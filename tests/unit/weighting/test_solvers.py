@@ -96,7 +96,9 @@ def test_conflict_averse_has_no_duality_gap(rows, c):
     bounds = [bound(row) for row in np.eye(len(rows))] + [bound(min_norm(of(rows)))]
     if added.sum() > 0:
         bounds.append(bound(added / added.sum()))
-    assert (rows @ direction).min() >= min(bounds) - 1e-6 * unit
+    # Where 0 is nearer to the hull than G can tell (`hull_has_zero`), it counts as inside, and the best level as 0.
+    unseen = 3 * (1 + c) * of(rows).noise ** 0.5
+    assert (rows @ direction).min() >= min(bounds) - (1e-6 + unseen) * unit
 
 
 @common

@@ -116,7 +116,7 @@ def test_rlw_is_the_softmax_of_normal_draws(tasks, make_weighting, linear_step):
 
 
 def test_gradvac_and_excess_mtl_cannot_be_loaded():
-    """Why `mtl.weighting.gradvac` and `excess_mtl` keep the state themselves."""
+    """One reason why `mtl.weighting.gradvac` and `excess_mtl` keep the state themselves."""
     for method in (aggregation.GradVac(), aggregation.ExcessMTL()):
         method(torch.eye(2))
         with pytest.raises(RuntimeError, match="Unexpected key"):
