@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,10 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
     directory.check_same(config)
     if directory.finished():
         print(f"{directory.path.name}: done before, skipped")
+        if "WANDB_SWEEP_ID" in os.environ:  # the sweep's server waits for a report under the id that it has given
+            wandb = Wandb(directory.path, config, directory.path.name, **config["logger"]["wandb"])
+            wandb.start(directory.rows("history.jsonl"))
+            wandb.finish("done", {})
         return _score(directory.read("metrics.json"))
     if owner := directory.begin(overrides=list(overrides)):
         print(f"{directory.path.name}: {owner} is training it now, skipped")

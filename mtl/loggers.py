@@ -45,7 +45,8 @@ class Wandb:
     Args:
         directory: The run directory.
         config: The resolved configuration; group, job type and tags are taken from it too.
-        name: The run's name. With the study it makes the run's id, so that a resumed run stays one run.
+        name: The run's name. With the study it makes the run's id, so that a resumed run stays one run; the agent of a
+            W&B sweep gives an id itself.
         mode: "offline", "online" or "disabled".
         project: W&B project.
         entity: W&B user or team, None for the account's own.
@@ -67,6 +68,9 @@ class Wandb:
         self.directory, self.config, self.name, self.mode = directory, config, name, cast(Mode, mode)
         self.project, self.entity, self.init_timeout = project, entity, init_timeout
         self.id = sha1(f"{config['study']}{name}".encode()).hexdigest()[:16]
+        if "WANDB_SWEEP_ID" in os.environ:
+            # The sweep's server has made the run, and init reports to it whatever id, project and entity it is given.
+            self.id = os.environ.get("WANDB_RUN_ID", self.id)
         self.note: str | None = None
         self._run: Run | None = None
         self._defined: set[str] = set()

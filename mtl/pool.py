@@ -146,11 +146,14 @@ class Pool:
         lines = Lines() if len(self.slots) > 1 else None
         self._number += 1
         process = context.Process(target=_child, args=(job, gpu, sender, lines, os.getpid()))
+        # A signal amid a fork waits: for the child to have its own handlers, and for this process to know the child.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         process.start()
+        self._running.append(_Running(job, self._number, gpu, process, receiver, lines))
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         sender.close()
         if lines:
             lines.keep_reading()
-        self._running.append(_Running(job, self._number, gpu, process, receiver, lines))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -200,9 +203,10 @@ def _child(job: Job, gpu: str | None, result: Connection, lines: Lines | None, p
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     os.environ["MTL_POOL"] = "lines" if lines else "alone"  # for what need not be said by every job
-    if lines:
-        lines.write_from_here()
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        if lines:
+            lines.write_from_here()
         result.send(job.work())
     except KeyboardInterrupt:
         sys.exit(130)

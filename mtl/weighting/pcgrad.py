@@ -25,7 +25,8 @@ class PCGrad(Weighting):
 def orders(number: int) -> Array:
     """For each of `number` gradients, the others in random order [number, number - 1]."""
     drawn = (torch.randperm(number).tolist() for _ in range(number))
-    return np.array([[j for j in order if j != i] for i, order in enumerate(drawn)], dtype=int).reshape(number, max(number - 1, 0))
+    others = [[j for j in order if j != i] for i, order in enumerate(drawn)]
+    return np.array(others, dtype=int).reshape(number, max(number - 1, 0))
 
 
 def _surgery(gramian: Gramian, orders: Array) -> Array:
