@@ -3,8 +3,8 @@
 Methods take turns, a step each, in an order that is shuffled every round: a disturbed round disturbs all of them. A
 step is the forward pass, the weighting's backward and what it does after the step, without the optimizer. Ratios are
 medians over the rounds of the ratio inside the round, with a distribution-free 95 % interval. `own` is the CPU time
-that a loss-based method spends on its weights beside the network (milliseconds, median); `memory` is the peak of a
-process that does three steps of this method over that of one that does three of `sum` (MiB).
+that a method spends on its weights alone, from losses or from a Gramian (milliseconds, median of 200); `memory` is the
+peak of a process that does three steps of this method over that of one that does three of `sum` (MiB).
 
     python benchmarks/weighting_cost.py                               # resnet18, 32 px, batch 64, K = 3
     python benchmarks/weighting_cost.py --size 64 --rounds 15
@@ -95,13 +95,20 @@ def build(name: str, tasks: Sequence[Task], features: str = "parameters") -> Wei
     return method
 
 
-def own_cpu(name: str, num_tasks: int) -> float:
-    """Milliseconds of CPU time for the weights of a loss-based method, median of 200 calls."""
+def own_cpu(name: str, num_tasks: int) -> float | None:
+    """Milliseconds of CPU time for the weights, median of 200 calls; None for a method that needs the Jacobian.
+
+    Gradients whose lengths differ a hundredfold, and which conflict.
+    """
     method, found = build(name, make_tasks(num_tasks)), []
+    if method.kind == "direction":
+        return None
     for _ in range(200):
-        values = torch.rand(num_tasks) + 0.5
+        method.losses = torch.rand(num_tasks) + 0.5
+        rows = torch.randn(num_tasks, num_tasks + 4) * torch.logspace(0, 2, num_tasks)[:, None]
+        values = rows @ rows.T if method.kind == "weights" else method.losses
         began = time.process_time()
-        method.loss_weights(values)
+        method.weights(values) if method.kind == "weights" else method.loss_weights(values)
         found.append(1000 * (time.process_time() - began))
     return statistics.median(found)
 
@@ -143,8 +150,7 @@ def main() -> None:
         lines = Path("/proc/self/status").read_text().splitlines()
         print(next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")))
         return
-    kinds = {method.name: method.kind for method in catalogue()}
-    names = [FLOOR, *dict.fromkeys(["sum", *(options.only or kinds)])]
+    names = [FLOOR, *dict.fromkeys(["sum", *(options.only or [method.name for method in catalogue()])])]
     steps = {name: stepper(name, options, model, tasks, batch) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
     order = random.Random(0)
@@ -167,7 +173,8 @@ def main() -> None:
             ratios = [a / b for a, b in zip(seconds[name], seconds[reference], strict=True)]
             low, high = interval(ratios)
             cells.append(f"{statistics.median(ratios):9.3f} [{low:.3f}, {high:.3f}]")
-        own = f"{own_cpu(name, options.tasks):7.2f}" if kinds.get(name) == "loss-based" else " " * 7
+        spent = None if name == FLOOR else own_cpu(name, options.tasks)
+        own = " " * 7 if spent is None else f"{spent:7.2f}"
         memory = f"{peak(name, options) - base:6.0f}" if options.memory and name != FLOOR else ""
         print(*cells, own, memory, flush=True)
 
