@@ -229,11 +229,11 @@ def sentences() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if "MTL_POOL" not in os.environ:  # a job of a pool leaves it to its parent to say so
-            _say("interrupted: the same command again goes on from here.")
-        sys.exit(130)
+        sys.exit(_interrupted())
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(_say(explain(error)))
+        # Ctrl-C amid composing: what Hydra tidies up then fails, and hides it.
+        hidden = any(isinstance(before, KeyboardInterrupt) for before in _contexts(error))
+        sys.exit(_interrupted() if hidden else _say(explain(error)))
     except OSError as error:
         reason = error.strerror or error
         sys.exit(_say(f"{error.filename or 'a file'}: {reason}; check the path, its rights and the free space."))
@@ -243,6 +243,19 @@ def sentences() -> Iterator[None]:
         if type(error) is not ValueError:  # a library's own kind (Unicode, JSON) is no sentence of ours
             raise
         sys.exit(_say(str(error)))
+
+
+def _contexts(error: BaseException) -> Iterator[BaseException]:
+    """What was being handled when `error` came up, and so on."""
+    while error.__context__ is not None:
+        error = error.__context__
+        yield error
+
+
+def _interrupted() -> int:
+    if "MTL_POOL" not in os.environ:  # a job of a pool leaves it to its parent to say so
+        _say("interrupted: the same command again goes on from here.")
+    return 130
 
 
 def _say(sentence: str, code: int = 2) -> int:

@@ -305,6 +305,21 @@ def test_sentences(error, code, said, capsys):
     assert capsys.readouterr().err.startswith(said)
 
 
+def test_an_interruption_that_another_error_hides(capsys):
+    """Hydra takes `defaults` out of a config, and fails where Ctrl-C has left it half composed."""
+
+    def compose_half() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            del OmegaConf.create({})["defaults"]
+
+    with pytest.raises(SystemExit) as ended, sentences():
+        compose_half()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted: the same command again goes on from here.\n"
+
+
 @pytest.mark.parametrize(
     "error", [KeyError("x"), UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), AssertionError(), TypeError("no")]
 )
