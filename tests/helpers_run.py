@@ -19,14 +19,23 @@ from typing import Self
 
 ROOT = Path(__file__).parents[1]
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["pytest", "torchvision", "mtl.experiment", "mtl.plan", "pandas"])
+_CONTEXT.set_forkserver_preload(["pytest", "torchvision", "mtl.experiment", "mtl.plan", "pandas", "optuna"])
 
 
 class Run:
-    """The part of `subprocess.Popen` that tests use; `merged`: errors go where the output goes."""
+    """The part of `subprocess.Popen` that tests use.
+
+    `merged`: errors go where the output goes. `module`: `python -m module` instead of `python run.py`.
+    """
 
     def __init__(
-        self, words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None, merged: bool = False
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        merged: bool = False,
+        module: str | None = None,
     ) -> None:
         place = Path(tempfile.mkdtemp())
         self._files = [place / "out", place / ("out" if merged else "err")]
@@ -34,7 +43,7 @@ class Run:
             file.touch()
         kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
         variables = kept | {"OMP_WAIT_POLICY": "passive"} | dict(environment or {})
-        self._process = _CONTEXT.Process(target=_main, args=(list(words), folder, variables, self._files))
+        self._process = _CONTEXT.Process(target=_main, args=(list(words), folder, variables, self._files, module))
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -72,7 +81,7 @@ class Run:
         return output, "" if self._files[0] == self._files[1] else errors
 
 
-def _main(words: list[str], folder: Path, environment: dict[str, str], files: list[Path]) -> None:
+def _main(words: list[str], folder: Path, environment: dict[str, str], files: list[Path], module: str | None) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -80,5 +89,8 @@ def _main(words: list[str], folder: Path, environment: dict[str, str], files: li
         with file.open("ab", 0) as stream:
             os.dup2(stream.fileno(), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["run.py", *words]
-    runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
+    sys.argv = [module or "run.py", *words]
+    if module:
+        runpy.run_module(module, run_name="__main__")
+    else:
+        runpy.run_path(str(ROOT / "run.py"), run_name="__main__")

@@ -6,37 +6,27 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
+from helpers_run import Run
 
 from mtl.rundir import RunDir
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["data.draw.num=120", "data.draw.size=32", "data.image_size=16", "backbone=mobilenet", "train.batch_size=16"]
 SMALL += ["train.epochs=2", "train.threads=1", "train.device=cpu", "logger=none"]
 COMMAND = ["weighting=sum,dwa", "study=tuned", "--trials", "2"]
 
 
-def start(folder: Path, cache: Path, *words: str) -> subprocess.Popen[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+def start(folder: Path, cache: Path, *words: str) -> Run:
     small = [] if "--confirm" in words else [f"data.cache={cache}", *SMALL]
-    return subprocess.Popen(
-        [sys.executable, "-m", "mtl.tune", *words, *small],
-        cwd=folder,
-        env=environment | {"PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "passive"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    return Run([*words, *small], folder, module="mtl.tune")
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def finish(process: Run) -> tuple[int, str, str]:
     output, errors = process.communicate(timeout=240)
     assert "Traceback" not in errors, errors
     return process.returncode, output, errors
@@ -54,7 +44,7 @@ def wait_for(condition) -> None:
         time.sleep(0.02)
 
 
-def children_of(process: subprocess.Popen[str]) -> list[int]:
+def children_of(process: Run) -> list[int]:
     return [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
