@@ -88,7 +88,9 @@ def _main(words: list[str], folder: Path, environment: dict[str, str], files: li
     for number, file in enumerate(files, start=1):
         with file.open("ab", 0) as stream:
             os.dup2(stream.fileno(), number)
+    # What a shell starts in the background ignores Ctrl-C, under nohup SIGHUP too, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     sys.argv = [module or "run.py", *words]
     if module:
         runpy.run_module(module, run_name="__main__")

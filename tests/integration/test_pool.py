@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="re
 
 HEAD = """
 import json, os, signal, sys, time
+from contextlib import contextmanager
 from pathlib import Path
 from mtl.pool import Job, Pool
 folder = Path(sys.argv[1])
@@ -91,9 +93,23 @@ def until(condition, seconds=60):
         time.sleep(0.01)
 
 
+@contextmanager
 def start(script, *arguments):
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, preexec_fn=as_in_a_terminal
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def as_in_a_terminal():
+    """What a shell starts in the background ignores Ctrl-C, under nohup SIGHUP too, and children inherit that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="module")
