@@ -89,7 +89,8 @@ def plan(jobs: Sequence[tuple[Sequence[str], Mapping[str, Any]]]) -> list[Job]:
 
 def keep(jobs: Sequence[Job]) -> None:
     """Write down in the folder of each study what this command trains there."""
-    command = f"python {shlex.join(sys.argv)}"
+    program, *words = sys.argv
+    command = shlex.join(["python", Path(program).name, *words])  # where the code lies is nobody's business
     name = hashlib.sha256(command.encode()).hexdigest()[:8]
     for folder in dict.fromkeys(job.run.path.parent for job in jobs if job.run):
         runs = {job.run.path.name: job.overrides for job in jobs if job.run and job.run.path.parent == folder}

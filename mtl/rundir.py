@@ -229,7 +229,8 @@ def _finite(content: Any) -> Any:
 def _traceback(error: BaseException) -> str:
     """The traceback with paths as imports see them (`mtl/train.py`): where Python and code lie is nobody's business."""
     text = "".join(traceback.format_exception(error))
-    places = [*sys.path, sys.prefix, sys.base_prefix, str(Path.cwd())]
+    # The code's own place is on no path where pip has linked to it.
+    places = [*sys.path, sys.prefix, sys.base_prefix, str(Path.cwd()), str(Path(__file__).parents[1])]
     for place in sorted({str(Path(entry).absolute()) for entry in places if entry}, key=len, reverse=True):
         text = text.replace(f"{place}{os.sep}", "")
     return text

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from helpers_run import Run
 from helpers_wandb import Content, finished, run_file
 
 from mtl.identity import flatten
@@ -22,20 +20,11 @@ ROOT = Path(__file__).parents[2]
 SMALL = ["data.draw.num=120", "backbone=mobilenet", "train.batch_size=16", "train.threads=1", "train.device=cpu"]
 
 
-def start(folder: Path, *overrides: str, **environment: str) -> subprocess.Popen[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "run.py"), *overrides, *SMALL],
-        cwd=folder,
-        env=kept | {"OMP_WAIT_POLICY": "passive"} | environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
+def start(folder: Path, *overrides: str, **environment: str) -> Run:
+    return Run([*overrides, *SMALL], folder, environment)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+def finish(process: Run) -> tuple[str, str]:
     return process.communicate(timeout=120)
 
 
