@@ -13,13 +13,15 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
-from mtl.build import build_weighting, load_data, settle, tasks_of
+from mtl.build import build_parts, build_weighting, load_data, settle, tasks_of
 from mtl.environment import git_state
 from mtl.identity import run_name
 from mtl.replay import call_after_source
@@ -68,6 +70,8 @@ def plan(jobs: Sequence[tuple[Sequence[str], Mapping[str, Any]]]) -> list[Job]:
     Raises:
         ValueError: pictures that cannot be used.
     """
+    if jobs:
+        _import_all(jobs[0][1])
     fingerprints: dict[str, str] = {}
     found: dict[str, Job] = {}
     for overrides, resolved in jobs:
@@ -85,6 +89,13 @@ def plan(jobs: Sequence[tuple[Sequence[str], Mapping[str, Any]]]) -> list[Job]:
         run = RunDir(Path(config["runs_dir"]) / config["study"] / run_name(config))
         found.setdefault(str(run.path), Job(list(overrides), config, run))
     return list(found.values())
+
+
+def _import_all(config: Mapping[str, Any]) -> None:
+    """Build the parts of a run, for what that imports: seconds of it, once, where each forked job would take them."""
+    torch.set_num_threads(1)  # a pool of threads does not survive a fork; each run sets its own number
+    with suppress(ValueError):  # its own job will say so
+        build_parts({**config, "train": config["train"] | {"device": "cpu"}})
 
 
 def keep(jobs: Sequence[Job]) -> None:
