@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Array = NDArray[np.float64]
+_EPS, _TINY = float(np.finfo(np.float64).eps), float(np.finfo(np.float64).tiny)
 
 
 class Gramian:
@@ -34,7 +36,7 @@ class Gramian:
         self.cosines = (self.cosines + self.cosines.T) / 2
         self.eps, self.noise = eps, 10 * len(gramian) * eps
 
-    @property
+    @cached_property
     def definite(self) -> Array:
         """C with a ridge below what can be seen, which makes every problem on it solvable."""
         return self.cosines + self.noise / 2 * np.eye(len(self.cosines))
@@ -76,6 +78,7 @@ def nonnegative(a: Array, b: Array) -> Array:
     """
     x, passive = np.zeros(len(b)), np.zeros(len(b), dtype=bool)
     entering, refused = b > 0, passive
+    largest_a, largest_b = np.abs(a).max(initial=0), np.abs(b).max(initial=0)
     for _ in range(10 * len(b) + 10):
         before, passive = x, passive | entering
         while len(index := passive.nonzero()[0]):
@@ -87,7 +90,7 @@ def nonnegative(a: Array, b: Array) -> Array:
                 break
             # As far towards z as all stay positive; those that reach zero leave.
             ratio = np.ones(len(index))
-            ratio[blocking] = old[blocking] / np.maximum(old - z, np.finfo(np.float64).tiny)[blocking]
+            ratio[blocking] = old[blocking] / np.maximum(old - z, _TINY)[blocking]
             part = ratio.min()
             x[index] = np.where(ratio > part, np.maximum(old + part * (z - old), 0.0), 0.0)
             passive[index[ratio <= part]] = False
@@ -95,7 +98,7 @@ def nonnegative(a: Array, b: Array) -> Array:
         refused = refused | entering if np.array_equal(x, before) else np.zeros(len(b), dtype=bool)
         slope = b - a @ x
         slope[passive | refused] = -np.inf
-        entering = slope > 8 * np.finfo(np.float64).eps * (np.abs(b).max() + np.abs(a).max() * x.sum())
+        entering = slope > 8 * _EPS * (largest_b + largest_a * x.sum())
         if not entering.any():
             return x
     raise ArithmeticError("no convergence in the nonnegative quadratic program")
