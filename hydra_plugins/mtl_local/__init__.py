@@ -38,6 +38,9 @@ class LocalLauncher(Launcher):
 
     def __init__(self, n_jobs: int | None = None, jobs_per_gpu: int = 1) -> None:
         self.n_jobs, self.jobs_per_gpu = n_jobs, jobs_per_gpu
+        if isinstance(n_jobs, int) and n_jobs > 1:
+            # Here, for planning already imports torch: threads that spin would hold up the other jobs.
+            os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra has for a launcher."""
@@ -48,8 +51,6 @@ class LocalLauncher(Launcher):
         if self.config.mode == "plan":
             return []
         setup_globals()
-        if (self.n_jobs or 2) > 1:  # before torch is imported: threads that spin would hold up other jobs
-            os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         from mtl.experiment import FAILED  # imports what every job needs, once
         from mtl.pool import Ended, Job, Pool
 
