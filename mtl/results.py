@@ -67,8 +67,12 @@ def test_once(
 
 
 def _predictions(parts: Parts, evaluation: Evaluation, data: Pack, loaders: Loaders) -> str:
-    """One row per test picture: id, and per task the truth, the prediction and the class probabilities."""
-    header, columns = ["id"], [[data.names[i] for i in evaluation.indices.tolist()]]
+    """One row per test picture: id, per task the truth, the prediction and the class probabilities, and the cluster.
+
+    Pictures with one `cluster` are near-duplicates, hence no independent evidence; it is the name that decides the split.
+    """
+    indices = evaluation.indices.tolist()
+    header, columns = ["id"], [[data.names[i] for i in indices]]
     for k, task in enumerate(parts.tasks):
         truth = ["" if value != value else f"{value:g}" for value in loaders.labels[evaluation.indices, k].tolist()]
         header += [f"{task.name}/true", f"{task.name}/pred"]
@@ -76,6 +80,8 @@ def _predictions(parts: Parts, evaluation: Evaluation, data: Pack, loaders: Load
         for c, probabilities in enumerate(evaluation.probabilities[k].T.tolist()):
             header.append(f"{task.name}/p{c}")
             columns.append([f"{value:.6g}" for value in probabilities])
+    header.append("cluster")
+    columns.append([data.split_names[i] for i in indices])
     return csv_text([header, *zip(*columns, strict=True)])
 
 

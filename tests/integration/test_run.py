@@ -94,6 +94,7 @@ def test_a_run_leaves_its_records_and_two_equal_runs_are_equal(start, tmp_path):
     assert mean_error == pytest.approx(metrics["test"]["age"]["mae_years"], rel=1e-4)
     hits = sum(p["species/true"] == p["species/pred"] for p in predictions) / len(predictions)
     assert hits == pytest.approx(metrics["test"]["species"]["accuracy"])
+    assert all(p["cluster"] and p["cluster"] <= Path(p["id"]).name for p in predictions)
     assert not [path for path in first.rglob(".*") if path.is_file()], "temporary files are left"
 
 
