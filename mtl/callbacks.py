@@ -44,7 +44,8 @@ class Study(Callback):
 
         for folder in self.folders if config.mode == "train" else ():
             try:
-                report(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+                place = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+                report([place], figures=False)
             except (ValueError, OSError) as error:
                 print(f"mtl.report: {error}", file=sys.stderr)
         if self.failed:

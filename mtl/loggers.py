@@ -91,9 +91,7 @@ class Wandb:
         if self._run is not None:
             self._attempt(lambda: self._close(status, summary))
         self._run = None
-        # wandb's own logs name folders and sockets of this machine, and a run's records should not.
-        for logs in (self.directory / "wandb").glob("**/logs"):
-            shutil.rmtree(logs, ignore_errors=True)
+        forget_logs(self.directory)
 
     def _attempt(self, action: Callable[[], None]) -> None:
         try:
@@ -103,29 +101,16 @@ class Wandb:
             self.note = "wandb: " + (str(error) or type(error).__name__).splitlines()[0]
 
     def _open(self, history: Sequence[Mapping[str, Any]]) -> None:
-        import wandb
-
-        # An earlier run of this process that was never finished: init would hand that one out again.
-        if wandb.run is not None:
-            wandb.run.finish(exit_code=1)
-        # For the whole process and before init: with the mode given to init alone, wandb 0.31 contacts its
-        # server in offline mode too (its own telemetry, at exit), and prints where it found the key.
-        with _log_in(self.directory):
-            wandb.setup(wandb.Settings(mode=self.mode, silent=True))
-        # init would ask a terminal for the key and wait for the answer.
-        if self.mode == "online" and not wandb.login(prompt=False, verify=False):
-            raise ConnectionError("no API key is configured; run `wandb login`, or leave the mode offline")
-        older = list(_unsynced(self.directory / "wandb", self.id))
+        older = list(unsynced(self.directory / "wandb", self.id))
         names = self.config["names"]
         tags = [names["weighting"], names["backbone"], names["data"]]
         tags += ["synthetic"] if self.config["data"]["synthetic"] else []
         tags += ["single-task"] if len(self.config["tasks"]) == 1 else []
-        # wandb refuses settings it does not know, and those with an x_ may go with any release.
-        settings = {key: value for key, value in SETTINGS.items() if key in wandb.Settings.model_fields}
         self._defined = set()
-        self._run = wandb.init(
-            mode=self.mode,
-            dir=str(self.directory.absolute()),  # its service may be another process's, with another working directory
+        self._run = begin(
+            self.directory,
+            self.mode,
+            self.init_timeout,
             id=self.id,
             name=self.name,
             project=self.project,
@@ -134,8 +119,6 @@ class Wandb:
             job_type=names["weighting"],
             tags=tags,
             config=self.config,
-            reinit="finish_previous",
-            settings=wandb.Settings(init_timeout=self.init_timeout, **settings),
         )
         for row in history:
             self._log(row)
@@ -161,6 +144,37 @@ class Wandb:
             self._run.finish(exit_code=0 if status == "done" else 1)
 
 
+def begin(directory: Path, mode: Mode, init_timeout: float, **words: Any) -> Run:
+    """A W&B run in `<directory>/wandb` that knows nothing of this machine; `words` are those of `wandb.init`."""
+    import wandb
+
+    # An earlier run of this process that was never finished: init would hand that one out again.
+    if wandb.run is not None:
+        wandb.run.finish(exit_code=1)
+    # For the whole process and before init: with the mode given to init alone, wandb 0.31 contacts its
+    # server in offline mode too (its own telemetry, at exit), and prints where it found the key.
+    with _log_in(directory):
+        wandb.setup(wandb.Settings(mode=mode, silent=True))
+    # init would ask a terminal for the key and wait for the answer.
+    if mode == "online" and not wandb.login(prompt=False, verify=False):
+        raise ConnectionError("no API key is configured; run `wandb login`, or leave the mode offline")
+    # wandb refuses settings it does not know, and those with an x_ may go with any release.
+    settings = {key: value for key, value in SETTINGS.items() if key in wandb.Settings.model_fields}
+    return wandb.init(
+        mode=mode,
+        dir=str(directory.absolute()),  # its service may be another process's, with another working directory
+        reinit="finish_previous",
+        settings=wandb.Settings(init_timeout=init_timeout, **settings),
+        **words,
+    )
+
+
+def forget_logs(directory: Path) -> None:
+    """Remove wandb's own logs, which name folders and sockets of this machine, as a run's records should not."""
+    for logs in (directory / "wandb").glob("**/logs"):
+        shutil.rmtree(logs, ignore_errors=True)
+
+
 def best(key: str) -> Literal["min", "max"] | None:
     """Which value of a history key is its best; None where the last one is to be shown."""
     if "/loss/" in key:
@@ -176,7 +190,7 @@ def _defined(row: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in row.items() if v is not None and not (isinstance(v, float) and not isfinite(v))}
 
 
-def _unsynced(folder: Path, run_id: str) -> Iterator[Path]:
+def unsynced(folder: Path, run_id: str) -> Iterator[Path]:
     """The run's offline folders without the file `run-<id>.wandb.synced`, which `wandb sync` leaves."""
     for path in folder.glob("offline-run-*"):
         ours = re.fullmatch(rf"offline-run-\d{{8}}_\d{{6}}-{run_id}(-\d+)?", path.name)

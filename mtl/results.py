@@ -67,9 +67,9 @@ def test_once(
 
 
 def _predictions(parts: Parts, evaluation: Evaluation, data: Pack, loaders: Loaders) -> str:
-    """One row per test picture: id, per task the truth, the prediction and the class probabilities, and the cluster.
+    """One row per test picture: id, per task the truth, the prediction and the class probabilities, its cluster.
 
-    Pictures with one `cluster` are near-duplicates, hence no independent evidence; it is the name that decides the split.
+    Pictures of one `cluster` are near-duplicates, hence no independent evidence; its name decides the split.
     """
     indices = evaluation.indices.tolist()
     header, columns = ["id"], [[data.names[i] for i in indices]]

@@ -180,7 +180,7 @@ def confirm(folder: Path, seeds: Sequence[int], pool: Pool) -> bool:
             failed.append(f"{job.title} failed{': ' if result.reason else ''}{result.reason}")
 
     pool.run(jobs(), ended, len(seeds) * len(winners))
-    report(confirmed)
+    report([confirmed], figures=False)
     print(*failed, sep="\n", end="\n" if failed else "", file=sys.stderr)
     return not failed
 

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 # The C parser reads a config in 0.6 ms, the Python one in 4: with that, YAML would be most of the time.
 _YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_COST = ("step_ms", "images_per_s", "peak_mib", "train_s", "total_s", "parameters")
+COST = ("step_ms", "images_per_s", "peak_mib", "train_s", "total_s", "parameters")
+# What a method has a default of its own for, or does not have.
+_OF_METHOD = ("control.lr", "control.heads")
 _RUN_COLUMNS = (
     "study",
     "run",
@@ -32,17 +35,19 @@ _RUN_COLUMNS = (
     "data",
     "synthetic",
     "tasks",
+    "overrides",
+    "same_as",
     "selected_epoch",
-    *_COST,
+    *COST,
 )
 _VALUE_COLUMNS = ("run", "split", "task", "metric", "value")
 
 
 @dataclass(frozen=True)
 class Study:
-    """One study folder. `tasks` in `runs` is joined by `+`; `score` in `values` has an empty task."""
+    """One study, or several put together. `tasks` in `runs` is joined by `+`; `score` in `values` has an empty task."""
 
-    folder: Path
+    folders: tuple[Path, ...]
     #: one row per run directory: `_RUN_COLUMNS`, then the columns of `keys`; None where a run has nothing
     runs: pd.DataFrame
     #: one row per number of the finished runs: run, split (val, test, trivial), task, metric, value
@@ -51,6 +56,40 @@ class Study:
     keys: dict[str, str]
     #: scientific config key -> value, where all finished runs agree
     shared: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """The folders, for a sentence."""
+        return ", ".join(map(str, self.folders))
+
+    @property
+    def name(self) -> str:
+        """The names of the studies."""
+        return " + ".join(folder.resolve().name for folder in self.folders)
+
+    @cached_property
+    def tidy(self) -> pd.DataFrame:
+        """One row per number of a finished run: `values` with the columns of `runs`, cost too, beside it."""
+        return self.values.merge(self.done, on="run", how="left", validate="many_to_one")
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        """One row per epoch of a finished run: `run`, `epoch` from 1, and the other columns of its history.jsonl.
+
+        What is no row is left out; `damaged` says where.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([row for run in self._histories for row in run[0]])
+
+    @cached_property
+    def damaged(self) -> list[str]:
+        """Finished runs whose history.jsonl is missing or has lines that are no JSON, in words."""
+        return [words for _, words in self._histories if words]
+
+    @cached_property
+    def _histories(self) -> list[tuple[list[dict[str, Any]], str]]:
+        return [_history(*of_run) for of_run in self.done[["run", "directory"]].itertuples(index=False)]
 
     @property
     def done(self) -> pd.DataFrame:
@@ -65,26 +104,34 @@ class _Run:
     values: list[tuple[str, str, str, str, float | None]]
 
 
-def collect(folder: str | Path) -> Study:
-    """The study in `folder`: every subfolder with a `status.json` or a `config.yaml` is a run.
+def collect(*folders: str | Path) -> Study:
+    """The study in a folder, or several studies as one: every subfolder with a `status.json` or `config.yaml` is a run.
 
     Raises:
-        ValueError: `folder` is not a study.
+        ValueError: one of `folders` is not a study.
     """
     import pandas as pd
 
-    folder = Path(folder)
-    runs = [_read(directory, folder.resolve().name) for directory in _run_directories(folder)]
+    paths = tuple(Path(folder) for folder in folders)
+    found = [(directory, path.resolve().name) for path in paths for directory in _run_directories(path)]
+    several = len({directory.name for directory, _ in found}) < len(found)
+    runs = [
+        _read(directory, study, f"{study}/{directory.name}" if several else directory.name)
+        for directory, study in found
+    ]
     _mark_copies(runs)
     done = [run for run in runs if run.row["status"] == "done"]
     tasks = {task for run in runs for task in run.config.get("tasks", [])}
-    keys = _columns(_differing([run.config for run in done or runs]), taken={*_RUN_COLUMNS} - {"tasks", "data"} | tasks)
+    keys = _columns(
+        _differing([run.config for run in done or runs]),
+        taken={*_RUN_COLUMNS, *_VALUE_COLUMNS} - {"tasks", "data"} | tasks,
+    )
     for run in runs:
         run.row |= {column: _cell(run.config[key]) for key, column in keys.items() if key in run.config}
     columns = list(dict.fromkeys([*_RUN_COLUMNS, *keys.values()]))
     values = [value for run in done for value in run.values]
     return Study(
-        folder=folder,
+        folders=paths,
         # Objects: pandas would turn the 2 of a column with gaps into 2.0, and None into NaN.
         runs=pd.DataFrame([[run.row.get(c) for c in columns] for run in runs], columns=columns, dtype=object),
         values=pd.DataFrame(values, columns=list(_VALUE_COLUMNS)),
@@ -111,12 +158,12 @@ def _is_run(directory: Path) -> bool:
     return (directory / "status.json").exists() or (directory / "config.yaml").exists()
 
 
-def _read(directory: Path, study: str) -> _Run:
+def _read(directory: Path, study: str, name: str) -> _Run:
     """The run in `directory`; whatever is wrong with its files becomes its status and error."""
-    row: dict[str, Any] = {"study": study, "run": directory.name, "directory": str(directory), "error": ""}
+    row: dict[str, Any] = {"study": study, "run": name, "directory": str(directory), "error": ""}
     run = _Run(row, {}, [])
     try:
-        _load(directory / "status.json")  # says what is wrong with it
+        row["overrides"] = _load(directory / "status.json").get("overrides")  # says what is wrong with it
         row["status"], row["error"] = RunDir(directory).state()
         if row["status"] != "done" and not (directory / "config.yaml").exists():
             return run
@@ -125,11 +172,12 @@ def _read(directory: Path, study: str) -> _Run:
         names = config["names"]
         row |= {"seed": config["seed"], "weighting": names["weighting"], "tasks": "+".join(config["tasks"])}
         row |= {"data": names["data"], "synthetic": config["data"].get("synthetic")}
+        row["same_as"] = config["weighting"].get("same_as")
         if row["status"] == "done":
             metrics, cost = _load(directory / "metrics.json"), _load(directory / "cost.json")
             row["selected_epoch"] = metrics["selected_epoch"]
-            row |= {key: cost.get(key) for key in _COST}
-            run.values = _values(directory.name, metrics)
+            row |= {key: cost.get(key) for key in COST}
+            run.values = _values(name, metrics)
     except FileNotFoundError as error:
         row |= {"status": "unreadable", "error": f"{Path(error.filename).name} is missing"}
     except (OSError, ValueError) as error:
@@ -148,6 +196,22 @@ def _load(path: Path) -> dict[str, Any]:
         return dict(content.items())
     except (ValueError, AttributeError, yaml.YAMLError) as error:
         raise ValueError(f"{path.name} is damaged: {' '.join(str(error).split())}") from error
+
+
+def _history(run: str, directory: str) -> tuple[list[dict[str, Any]], str]:
+    """The epochs of a run, and what is wrong with its file."""
+    try:
+        lines = (Path(directory) / "history.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return [], f"{run}: history.jsonl is missing"
+    rows, bad = [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            rows.append({"run": run, **row, "epoch": row["epoch"] + 1})
+        except (ValueError, TypeError, KeyError):
+            bad.append(str(number))
+    return rows, f"{run}: history.jsonl is damaged in line {', '.join(bad)}" if bad else ""
 
 
 def _values(run: str, metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str, float | None]]:
@@ -176,14 +240,14 @@ def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Keys that tell runs apart, the weighting's name excepted.
 
     A key of a group (`weighting.method.temperature`) is compared among runs of the same member only: that `dwa` has
-    a temperature and `sum` none says nothing beyond their names. So is `control.lr`, the rate of a method's own
-    parameters, which most methods do not have.
+    a temperature and `sum` none says nothing beyond their names. So are `control.lr`, the rate of a method's own
+    parameters, which most methods do not have, and `control.heads`, whose default is that of the method's authors.
     """
     seen: dict[tuple[str, str], set[str]] = {}
     keys = dict.fromkeys(key for config in configs for key in config)
     for config in configs:
         for key in keys:
-            group = "weighting" if key == "control.lr" else key.partition(".")[0]
+            group = "weighting" if key in _OF_METHOD else key.partition(".")[0]
             member = config.get(f"names.{group}", "")
             value = json.dumps(config[key], default=str) if key in config else ""
             seen.setdefault((key, member), set()).add(value)

@@ -1,206 +1,188 @@
-"""The study table as numbers: one row per configuration, mean and spread over its seeds."""
+"""The study table as numbers: one row per configuration, each number with its spread and its comparison."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mtl.metrics import METRICS
-from mtl.report.collect import Study
+from mtl.report.compare import DELTA_M, SKILL_DELTA, Compared, Comparisons
+from mtl.report.rows import SCORE, STEP, Row, Rows
 
 #: the row of always guessing the training median or the most frequent class
 TRIVIAL = "trivial"
-SCORE, STEP = "val/score", "step_ms"
+VAL_SCORE = "val/score"
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Cell:
     """Mean over `n` seeds; `std` is the standard deviation with n - 1, None for one seed."""
 
     mean: float
     std: float | None
     n: int
+    #: with the baseline of its family; None at the baseline itself and where nothing is compared
+    compared: Compared | None = None
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of numbers; `task` is empty for the validation score and the time of a step."""
+    """One column of numbers; `task` is empty for scores and times."""
 
     key: str
     task: str
     metric: str
     unit: str
-    higher: bool | None
+    higher: bool
     #: the metric of its task that the selection score uses; a terminal shows no other
     primary: bool = True
 
 
 @dataclass(frozen=True)
-class Row:
-    """One configuration: the weighting's name, a text per key column, an estimate per column it fills."""
+class TableRow:
+    """A row of the report, or the trivial guess, with one cell per column that it fills."""
 
+    label: str
     weighting: str
     keys: dict[str, str]
     seeds: int
-    cells: dict[str, Estimate]
+    cells: dict[str, Cell]
+    command: str = ""
+    same_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """What every output shows: terminal, text, Markdown, CSV."""
+    """What every output shows: terminal, text, Markdown, CSV, HTML, LaTeX."""
 
     keys: list[str]
     columns: list[Column]
-    rows: list[Row]
+    rows: list[TableRow]
     #: all tasks of the study; a run with fewer fills its own columns only
     tasks: list[str]
 
 
-@dataclass(frozen=True)
-class _Run:
-    weighting: str
-    seed: int
-    tasks: list[str]
-    keys: dict[str, Any]
-    numbers: dict[str, float]
-    trivial: dict[str, float]
-
-
-def build(study: Study) -> Table:
-    """The table of the finished runs.
-
-    Raises:
-        ValueError: no run is finished.
-    """
-    runs = _finished(study)
-    if not runs:
-        raise ValueError(f"no run in {study.folder} is finished: there is no table yet")
-    longest_first = sorted((run.tasks for run in runs), key=len, reverse=True)
-    tasks = _merge(longest_first)
-    keys = sorted(runs[0].keys, key=lambda key: key == "tasks")
-    groups: dict[tuple[str, ...], list[_Run]] = {}
-    runs.sort(key=lambda run: _order(run, keys, tasks))
-    for run in runs:
-        groups.setdefault((run.weighting, *(_text(run.keys[key]) for key in keys)), []).append(run)
-    rows = [
-        Row(
-            weighting,
-            dict(zip(keys, texts, strict=True)),
-            len(group),
-            _estimates(run.numbers for run in group),
+def build(comparisons: Comparisons) -> Table:
+    """The table of the rows that are compared."""
+    rows = comparisons.rows
+    columns = _columns(rows)
+    found = [
+        TableRow(
+            row.label,
+            row.weighting,
+            row.keys,
+            len(row.runs),
+            _cells(comparisons, row, columns),
+            rows.command(row),
+            row.same_as,
         )
-        for (weighting, *texts), group in groups.items()
+        for row in rows.rows
     ]
-    rows += _trivial_rows(runs, [name for key, name in study.keys.items() if key.startswith(("data.", "names.data"))])
-    filled = {key for row in rows for key in row.cells}
-    columns = [column for column in _columns(tasks, sorted(filled)) if column.key in filled]
-    return Table(keys, columns, rows, tasks)
+    found += _trivial(rows, columns)
+    filled = {key for row in found for key in row.cells}
+    return Table(rows.keys, [column for column in columns if column.key in filled], found, rows.tasks)
 
 
 def to_records(table: Table) -> list[dict[str, Any]]:
-    """One mapping per row in full precision: weighting, keys, seeds, then mean, std and n per column."""
+    """One mapping per row in full precision: weighting, keys, seeds, then mean, std and n per column, the command."""
     records = []
     for row in table.rows:
-        record: dict[str, Any] = {"weighting": row.weighting, **row.keys, "seeds": row.seeds or None}
+        record: dict[str, Any] = {"weighting": row.weighting}
+        record |= {key: row.keys.get(key, "") for key in table.keys} | {"seeds": row.seeds or None}
         for column in table.columns:
             cell = row.cells.get(column.key)
             record[f"{column.key}/mean"] = cell.mean if cell else None
             record[f"{column.key}/std"] = cell.std if cell else None
             record[f"{column.key}/n"] = cell.n if cell and row.seeds else None
-        records.append(record)
+        records.append(record | {"command": row.command or None})
     return records
 
 
-def _finished(study: Study) -> list[_Run]:
-    numbers: dict[str, dict[str, float]] = {}
-    trivial: dict[str, dict[str, float]] = {}
-    defined = study.values.dropna(subset="value")  # an accuracy without labels is not
-    for name, split, task, metric, value in defined.itertuples(index=False):
-        if split == "trivial":
-            trivial.setdefault(name, {})[f"test/{task}/{metric}"] = value
-        elif split == "test" and task:
-            numbers.setdefault(name, {})[f"test/{task}/{metric}"] = value
-        elif split == "val" and not task:
-            numbers.setdefault(name, {})[SCORE] = value
-    runs = []
-    all_tasks: dict[str, list[str]] = {}
-    for row in study.done.to_dict("records"):
-        all_tasks[row["data"]] = _merge([all_tasks.get(row["data"], []), row["tasks"].split("+")])
-    for row in study.done.to_dict("records"):
-        own, tasks = numbers.get(row["run"], {}), row["tasks"].split("+")
-        if row[STEP] is not None:
-            own[STEP] = row[STEP]
-        # The score is a mean over the run's own tasks: with fewer tasks it is another quantity.
-        if set(tasks) != set(all_tasks[row["data"]]):
-            own.pop(SCORE, None)
-        keys = {column: row[column] for column in study.keys.values()}
-        runs.append(_Run(row["weighting"], row["seed"], tasks, keys, own, trivial.get(row["run"], {})))
-    return runs
+def comparison_records(table: Table) -> list[dict[str, Any]]:
+    """One mapping per row and column that is compared: difference, both intervals, all statistics, verdict."""
+    records = []
+    for column in table.columns:
+        for row in table.rows:
+            cell = row.cells.get(column.key)
+            if cell is None or (one := cell.compared) is None:
+                continue
+            s = one.statistics
+            records.append(
+                {
+                    "quantity": column.key,
+                    "row": row.label,
+                    "baseline": one.baseline.label,
+                    "difference": one.difference,
+                    "low": one.interval[0] if one.interval else None,
+                    "high": one.interval[1] if one.interval else None,
+                    "pictures_low": one.pictures[0] if one.pictures else None,
+                    "pictures_high": one.pictures[1] if one.pictures else None,
+                    "verdict": one.verdict or one.refused,
+                    "p": s.p if s else None,
+                    "effect": s.effect if s else None,
+                    "improvement": s.improvement if s else None,
+                    "detectable": s.detectable if s else None,
+                    "seeds_needed": s.seeds_needed if s else None,
+                    "degrees": s.degrees if s else None,
+                    "variance": s.method if s else None,
+                    "sign_flip_p": s.sign_flip if s else None,
+                    "bootstrap_low": s.bootstrap[0] if s and s.bootstrap else None,
+                    "bootstrap_high": s.bootstrap[1] if s and s.bootstrap else None,
+                }
+            )
+    return records
 
 
-def _order(run: _Run, keys: Sequence[str], tasks: Sequence[str]) -> tuple[Any, ...]:
-    """`sum` first, then by name and keys; single-task runs last, in the order of the tasks."""
-    single = len(run.tasks) == 1 < len(tasks)
-    return (
-        single,
-        run.weighting != "sum",
-        run.weighting,
-        [_sortable(run.keys[key]) for key in keys if key != "tasks"],
-        [tasks.index(task) for task in run.tasks],
-        run.seed,
-    )
+def estimate(values: Iterable[float], compared: Compared | None = None) -> Cell:
+    """Mean and spread of at least one value."""
+    numbers = list(values)
+    spread = statistics.stdev(numbers) if len(numbers) > 1 else None
+    return Cell(statistics.fmean(numbers), spread, len(numbers), compared)
 
 
-def _sortable(value: Any) -> tuple[bool, float, str]:
-    number = isinstance(value, int | float)
-    return (not number, float(value) if number else 0.0, _text(value))
+def _cells(comparisons: Comparisons, row: Row, columns: Sequence[Column]) -> dict[str, Cell]:
+    cells = {}
+    for column in columns:
+        if values := comparisons.values(row, column.key):
+            compared = comparisons.of(column.key, column.higher) if column.key != STEP else {}
+            cells[column.key] = estimate(values.values(), compared.get(row.label))
+    return cells
 
 
-def _text(value: Any) -> str:
-    """A key's value in a cell; empty where the run has no such key."""
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _estimates(runs: Iterable[Mapping[str, float]]) -> dict[str, Estimate]:
-    values: dict[str, list[float]] = {}
-    for numbers in runs:
-        for key, value in numbers.items():
-            values.setdefault(key, []).append(value)
-    return {
-        key: Estimate(statistics.fmean(of_key), statistics.stdev(of_key) if len(of_key) > 1 else None, len(of_key))
-        for key, of_key in values.items()
-    }
-
-
-def _trivial_rows(runs: Sequence[_Run], keys: Sequence[str]) -> list[Row]:
-    """One row per data set and split: the guess depends on nothing else, so it has no spread over seeds."""
-    groups: dict[tuple[str, ...], dict[str, float]] = {}
-    for run in runs:
-        group = groups.setdefault(tuple(_text(run.keys[key]) for key in keys), {})
-        group |= run.trivial
+def _trivial(rows: Rows, columns: Sequence[Column]) -> list[TableRow]:
+    """One row per data set: the guess depends on nothing else; its spread is that over splits."""
+    keys = [name for key, name in rows.study.keys.items() if key.startswith(("data.", "names.data"))]
+    keys = [key for key in rows.keys if key in keys]
+    groups: dict[tuple[str, ...], dict[str, dict[float, None]]] = {}
+    for row in rows.rows:
+        group = groups.setdefault(tuple(row.keys[key] for key in keys), {})
+        for run in (run for runs in row.runs.values() for run in runs):
+            for key, value in rows.numbers[run].items():
+                if key.startswith("trivial/"):
+                    group.setdefault(key.replace("trivial/", "test/", 1), {})[value] = None
     return [
-        Row(TRIVIAL, dict(zip(keys, texts, strict=True)), 0, _estimates([numbers]))
-        for texts, numbers in groups.items()
-        if numbers
+        TableRow(TRIVIAL, TRIVIAL, dict(zip(keys, texts, strict=True)), 0, {k: estimate(v) for k, v in group.items()})
+        for texts, group in groups.items()
+        if group
     ]
 
 
-def _columns(tasks: Sequence[str], filled: Sequence[str]) -> list[Column]:
-    """Task by task in the order of METRICS, then the validation score and the time of a step."""
+def _columns(rows: Rows) -> list[Column]:
+    """Task by task in the order of METRICS, then the scores and the time of a step."""
+    filled = {key for of_run in rows.numbers.values() for key in of_run}
     columns = []
-    for task in tasks:
+    for task in rows.tasks:
         prefix = f"test/{task}/"
-        metrics = [key.removeprefix(prefix) for key in filled if key.startswith(prefix)]
-        metrics.sort(key=lambda metric: list(METRICS).index(metric) if metric in METRICS else len(METRICS))
+        metrics = [metric for metric in METRICS if f"{prefix}{metric}" in filled]
         for rank, metric in enumerate(metrics):
-            unit, higher = METRICS.get(metric, ("", None))
-            columns.append(Column(prefix + metric, task, metric, unit, higher, primary=rank == 0))
-    return [*columns, Column(SCORE, "", SCORE, "", True), Column(STEP, "", STEP, "ms", False)]
-
-
-def _merge(lists: Iterable[Iterable[str]]) -> list[str]:
-    return list(dict.fromkeys(item for items in lists for item in items))
+            columns.append(Column(prefix + metric, task, metric, *METRICS[metric], primary=rank == 0))
+    return [
+        *columns,
+        Column(SCORE, "", "score", "points", True),
+        Column(DELTA_M, "", "Δm", "%", True),
+        Column(SKILL_DELTA, "", "Δskill", "points", True, primary=False),
+        Column(VAL_SCORE, "", VAL_SCORE, "points", True, primary=False),
+        Column(STEP, "", STEP, "ms", False),
+    ]

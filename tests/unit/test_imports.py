@@ -68,14 +68,16 @@ PACKAGES: dict[str, list[str]] = {
     "omegaconf": ["run", "mtl.config", "mtl.experiment", "mtl.callbacks", "hydra_plugins"],
     "torchjd": ["mtl.weighting"],
     "torchvision": ["mtl.backbones"],
-    "wandb": ["mtl.loggers"],
+    "wandb": ["mtl.loggers", "mtl.report.aggregate"],
     "optuna": ["mtl.space", "mtl.search", "mtl.ledger"],
     "pandas": ["mtl.report"],
     "matplotlib": ["mtl.report"],
+    "scipy": ["mtl.report"],
     "rich": ["mtl.report", "mtl.display", "mtl.board", "mtl.methods"],
-    "PIL": ["mtl.data"],
+    "plotly": ["mtl.report"],
+    "PIL": ["mtl.data", "mtl.report"],
 }
-LAZY = ["torchvision", "wandb", "matplotlib", "pandas", "rich", "torchjd", "optuna"]
+LAZY = ["plotly", "torchvision", "wandb", "matplotlib", "pandas", "rich", "torchjd", "optuna"]
 # A method's own module is imported when the method is chosen.
 LAZY_EXCEPT = {"torchjd": ["mtl.weighting.dwa", "mtl.weighting.imtl"]}
 NO_TORCH = [

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mtl.identity import run_name
+from mtl.metrics import score
 from mtl.rundir import RunDir
 
 CONFIG: dict[str, Any] = {
@@ -18,7 +19,18 @@ CONFIG: dict[str, Any] = {
     "runs_dir": "runs",
     "tasks": ["age", "sick", "species"],
     "names": {"weighting": "sum", "backbone": "resnet18", "data": "trees"},
-    "data": {"root": "trees", "split_seed": 0, "synthetic": True, "fingerprint": "ab" * 32},
+    "data": {
+        "root": "trees",
+        "split_seed": 0,
+        "image_size": 32,
+        "synthetic": True,
+        "fingerprint": "ab" * 32,
+        "tasks": {
+            "age": {"kind": "regression", "low": 1, "high": 116, "unit": "years"},
+            "sick": {"kind": "binary", "classes": ["healthy", "sick"]},
+            "species": {"kind": "multiclass", "classes": ["oak", "pine", "ash", "elm", "fir"]},
+        },
+    },
     "backbone": {"_target_": "mtl.backbones.resnet.ResNet", "depth": 18},
     "weighting": {"method": {"_target_": "sum"}},
     "optimizer": {"lr": 0.003},
@@ -59,7 +71,10 @@ def study(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write_run(study: Path) -> WriteRun:
-    """`write_run("dwa", seed=1, mae=9.5, optimizer__lr=0.1)` writes a finished run; its directory."""
+    """`write_run("dwa", seed=1, mae=9.5, optimizer__lr=0.1)` writes a finished run; its directory.
+
+    Its test score is what the metrics give; `history` are rows of history.jsonl, `predictions` is predictions.csv.
+    """
 
     def write(
         weighting: str = "sum",
@@ -67,6 +82,8 @@ def write_run(study: Path) -> WriteRun:
         *,
         mae: float | None = 10.0,
         step_ms: float = 103.2,
+        history: list[dict[str, Any]] | None = None,
+        predictions: str | None = None,
         error: BaseException | None = None,
         **changes: Any,
     ) -> Path:
@@ -78,13 +95,18 @@ def write_run(study: Path) -> WriteRun:
             test = copy.deepcopy({task: TEST[task] for task in config["tasks"]})
             if "age" in test:
                 test["age"]["mae_years"] = mae
+            trivial = {task: TRIVIAL[task] for task in config["tasks"]}
             metrics = {
                 "selected_epoch": 4,
                 "val": test | {"score": 0.41},
-                "test": test | {"score": 0.40},
-                "trivial": {task: TRIVIAL[task] for task in config["tasks"]},
+                "test": test | {"score": score(test, trivial)},
+                "trivial": trivial,
             }
             run.write_json("metrics.json", metrics)
+            if history is not None:
+                run.keep("history.jsonl", history)
+            if predictions is not None:
+                run.write("predictions.csv", predictions)
             cost = {"total_s": 60.0, "step_ms": step_ms, "images_per_s": 620.0, "peak_mib": 410.5}
             run.write_json("cost.json", cost)
         if status != "running":
