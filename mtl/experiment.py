@@ -107,6 +107,14 @@ def _try_build(config: Mapping[str, Any]) -> tuple[Parts | None, ValueError | No
         return build_parts(config), None
     except ValueError as error:
         return None, error
+    except (MemoryError, RuntimeError) as error:
+        # torch's own of the GPU is a RuntimeError, and on the CPU it is one with these words
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        first = (str(error).splitlines() or ["no memory left"])[0]
+        mistake = ValueError(f"no memory to build the network: {first}; close other programs, or choose a smaller one.")
+        mistake.__cause__ = error
+        return None, mistake
 
 
 def _train_and_test(
