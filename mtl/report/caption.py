@@ -27,13 +27,15 @@ class Caption:
     notes: list[str]
 
 
-def describe(study: Study, table: Table, comparisons: Comparisons) -> Caption:
-    """The caption of `table`."""
+def describe(
+    study: Study, table: Table, comparisons: Comparisons, signs: tuple[str, str] = ("Bold", "underlined")
+) -> Caption:
+    """The caption of `table`, in which `signs` mark what is better and what is worse than the baseline."""
     column = _headline(table)
     found = list(comparisons.of(column.key, column.higher).values()) if column else []
     unit = _unit(column) if column else ""
     return Caption(
-        _lines(study, table, comparisons),
+        _lines(study, table, comparisons, signs),
         f"Against the baseline: {_quantity(column)}" if column else "",
         [one.sentence(unit) for one in found],
         [_row(one) for one in found],
@@ -54,7 +56,7 @@ def _quantity(column: Column) -> str:
     return "test score, in skill points" if column.key == SCORE else f"{column.task} {column.metric}".strip()
 
 
-def _lines(study: Study, table: Table, comparisons: Comparisons) -> list[str]:
+def _lines(study: Study, table: Table, comparisons: Comparisons, signs: tuple[str, str]) -> list[str]:
     sets = study.done[["data", "synthetic"]].drop_duplicates().itertuples(index=False)
     data = [f"{name} (synthetic)" if synthetic is True else str(name) for name, synthetic in sets]
     known = {
@@ -79,7 +81,9 @@ def _lines(study: Study, table: Table, comparisons: Comparisons) -> list[str]:
         "the trivial guess (0 no better, 100 perfect). step: milliseconds per training step.",
     ]
     if any(c.key == DELTA_M for c in table.columns):
-        metrics = ", ".join(f"{c.task} {c.metric}" for c in table.columns if c.primary and c.task)
+        metrics = ", ".join(
+            f"{c.task} {c.metric.replace('mae_years', 'MAE')}" for c in table.columns if c.primary and c.task
+        )
         lines.append(
             f"Δm: mean over tasks of the relative change of {metrics} against the single-task runs of the same seed, "
             "in percent of their mean, higher is better. Δskill: the score minus theirs. Both are marked by their "
@@ -94,8 +98,8 @@ def _lines(study: Study, table: Table, comparisons: Comparisons) -> list[str]:
     elif high > 1:
         level = f"{100 * comparisons.choices.level:g}"
         lines.append(
-            f"Bold: better than the baseline, underlined: worse, by {level} % intervals over seeds, simultaneous over "
-            "the rows of a column (Dunnett, blocked by seed; by Bonferroni from each row's own differences where "
+            f"{signs[0]}: better than the baseline, {signs[1]}: worse, by {level} % intervals over seeds, simultaneous "
+            "over the rows of a column (Dunnett, blocked by seed; by Bonferroni from each row's own differences where "
             "spreads differ); columns are not adjusted for one another. The rest is undecided, not equal."
         )
     return lines

@@ -172,7 +172,7 @@ def _read(directory: Path, study: str, name: str) -> _Run:
         names = config["names"]
         row |= {"seed": config["seed"], "weighting": names["weighting"], "tasks": "+".join(config["tasks"])}
         row |= {"data": names["data"], "synthetic": config["data"].get("synthetic")}
-        row["same_as"] = config["weighting"].get("same_as")
+        row["same_as"] = config.get("weighting", {}).get("same_as")
         if row["status"] == "done":
             metrics, cost = _load(directory / "metrics.json"), _load(directory / "cost.json")
             row["selected_epoch"] = metrics["selected_epoch"]

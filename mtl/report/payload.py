@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mtl.report.caption import describe
-from mtl.report.compare import DELTA_M, Compared, Comparisons
+from mtl.report.compare import DELTA_M, SKILL_DELTA, Compared, Comparisons
 from mtl.report.mistakes import Mistakes
 from mtl.report.render import decimals_of, heading
 from mtl.report.rows import SCORE, Row, Rows
@@ -14,14 +14,12 @@ from mtl.report.runs import runs_of
 from mtl.report.stats import interval
 from mtl.report.tables import TRIVIAL, Cell, Column, Table, build
 
-_BOLD = "Bold: better than the baseline, underlined: worse"  # a printed table's signs
-
 
 def contents(comparisons: Comparisons, configs: Mapping[str, Mapping[str, Any]], worst: Mistakes) -> dict[str, Any]:
     """The page but for the histories: rows refer to runs, and runs to rows, by their place in the lists."""
     rows, study = comparisons.rows, comparisons.rows.study
     table = build(comparisons)
-    caption = describe(study, table, comparisons)
+    caption = describe(study, table, comparisons, signs=("▲", "▼"))
     columns = [_column(table, column) for column in table.columns]
     places = {row.label: place for place, row in enumerate(rows.rows)}
     names = [str(run) for run in study.runs["run"]]
@@ -33,7 +31,7 @@ def contents(comparisons: Comparisons, configs: Mapping[str, Mapping[str, Any]],
         "facts": _facts(rows),
         "level": comparisons.choices.level,
         "margin": comparisons.choices.margin,
-        "lines": [line.replace(_BOLD, "▲ better than the baseline, ▼ worse") for line in caption.lines],
+        "lines": caption.lines,
         "notes": caption.notes,
         "tasks": [{"name": task, "primary": rows.primary(task)[0]} for task in rows.tasks],
         "keys": rows.keys,
@@ -135,7 +133,7 @@ def _cell(comparisons: Comparisons, row: Row, key: str, cell: Cell) -> list[Any]
 
 def _compared(one: Compared, column: Mapping[str, Any], places: Mapping[str, int]) -> dict[str, Any]:
     s = one.statistics
-    decimals = 1 if column["key"] in (SCORE, DELTA_M) else column["decimals"]
+    decimals = 1 if column["key"] in (SCORE, DELTA_M, SKILL_DELTA) else column["decimals"]
     return {
         "baseline": places[one.baseline.label],
         "difference": one.difference,
