@@ -182,10 +182,10 @@ class Comparisons:
             return {}
         try:
             found = predictions(self.rows, complete)
+            drawn = bootstrap_pictures(losses(self.rows, complete, found), found.clusters, seed=self.choices.seed)
         except ValueError as error:
             self.notes.append(f"no intervals over test pictures: {error}")
             return {}
-        drawn = bootstrap_pictures(losses(self.rows, complete, found), found.clusters, seed=self.choices.seed)
         tail = 50 * (1 - self.choices.level)
         low, high = np.percentile(drawn - drawn[:, [baseline]], [tail, 100 - tail], axis=0)
         return {row.label: (float(low[m]), float(high[m])) for m, row in enumerate(complete) if m != baseline}

@@ -60,6 +60,7 @@ MISTAKES = {
     "train.epoch=3": ["train.epoch", "did you mean epochs"],
     "weighting.method.temperature=1": ["weighting.method.temperature", "choice("],
     "train.epochs=0": ["train.epochs=0", "at least 1"],
+    "head.hidden=10000000000": ["no memory to build the network"],
     "train.epochs=many": ["train.epochs=many", "whole number"],
     "train.batch_size=1": ["train.batch_size=1", "at least 2"],
     "train.device=abacus": ["train.device=abacus", "cpu"],
