@@ -145,6 +145,11 @@ def _notes(study: Study, table: Table, comparisons: Comparisons, found: Sequence
         )
     if own := [one.row.label for one in found if one.interval and one.statistics and one.statistics.method == "own"]:
         notes.append(f"Compared by their own paired differences, because spreads differ: {', '.join(own)}.")
+    families = [row.family for row in comparisons.rows.rows]
+    alone = [row.label for row in comparisons.rows.rows if families.count(row.family) == 1 < len(families)]
+    if alone:
+        names = f"{', '.join(alone[:5])}{', ...' * (len(alone) > 5)}"
+        notes.append(f"Not compared, because no other row has their settings (--rows KEY compares those): {names}.")
     pairs = {tuple(sorted((row.label, *row.same_as))) for row in table.rows if row.same_as}
     notes += [f"{' and '.join(pair)} are one method in theory: not independent evidence." for pair in sorted(pairs)]
     for one in found:

@@ -20,6 +20,7 @@ SCORE, STEP = "test/score", "step_ms"
 #: what two values must share to be compared: seed, then split seed where it varies, then what `by` leaves out
 Block = tuple[str, ...]
 _OF_WEIGHTING = ("weighting.", "prescale.", "names.prescale", "control.")
+_TUNABLE = "optimizer."
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def arrange(study: Study, by: Sequence[str] = ()) -> Rows:
     keys += ["tasks"] * ("tasks" in study.keys.values())
     task_lists: list[list[str]] = sorted((run["tasks"].split("+") for run in runs), key=len, reverse=True)
     tasks = _merge(task_lists)
-    own = {column for key, column in study.keys.items() if key.startswith(_OF_WEIGHTING)} | {"tasks"}
+    own = _of_one_weighting(study, runs)
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for run in sorted(runs, key=lambda run: _order(run, keys, tasks)):
         name = run["weighting"] if "weighting" in chosen else ""
@@ -165,6 +166,20 @@ def arrange(study: Study, by: Sequence[str] = ()) -> Rows:
     equal = {run["weighting"]: run["same_as"] or [] for run in runs}
     rows = [_replace(row, same_as=_same(row, rows, equal)) for row in rows]
     return Rows(study, rows, keys, blocks, tasks, measured(study))
+
+
+def _of_one_weighting(study: Study, runs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Columns in which rows of one family may differ: a weighting's own keys, and rates that were tuned for each."""
+    own = {column for key, column in study.keys.items() if key.startswith(_OF_WEIGHTING)} | {"tasks"}
+    tuned = set()
+    for column in (column for key, column in study.keys.items() if key.startswith(_TUNABLE)):
+        values: dict[tuple[str, ...], set[str]] = {}
+        for run in runs:
+            row = (run["weighting"], *(_text(run[key]) for key in sorted(own)))
+            values.setdefault(row, set()).add(_text(run[column]))
+        if all(len(of_row) == 1 for of_row in values.values()):  # else it is a factor of the study
+            tuned.add(column)
+    return own | tuned
 
 
 def _column(differing: Mapping[str, str], key: str) -> str:

@@ -100,3 +100,24 @@ def test_a_row_is_found_by_label_or_weighting(study, write_run):
     assert rows.find("dwa").keys == {"temperature": "2"}
     with pytest.raises(ValueError, match=r"^no row is called 'dws'; expected one of dwa temperature=2, dwa temp"):
         rows.find("dws")
+
+
+def test_rows_with_rates_of_their_own_are_tuned_and_compared(study, write_run):
+    for name, lr in (("sum", 0.001), ("dwa", 0.1), ("rlw", 0.01)):
+        _seeds(write_run, name, optimizer__lr=lr)
+    made = tabled(study)
+    assert [row.label for row in made.rows.rows] == ["sum lr=0.001", "dwa lr=0.1", "rlw lr=0.01"]
+    compared = made.comparisons.of(SCORE)
+    assert {one.baseline.label for one in compared.values()} == {"sum lr=0.001"}
+    assert len(compared) == 2
+
+
+def test_a_rate_that_one_weighting_has_several_of_is_a_factor_and_what_stands_alone_is_said(study, write_run):
+    for lr in (0.1, 0.01):
+        _seeds(write_run, "sum", optimizer__lr=lr)
+    made = tabled(study)
+    assert made.comparisons.of(SCORE) == {}
+    assert any(
+        "no other row has their settings" in note and "sum lr=0.01, sum lr=0.1" in note for note in made.caption.notes
+    )
+    assert len(tabled(study, by=["lr"]).comparisons.of(SCORE)) == 1
