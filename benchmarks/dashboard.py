@@ -17,10 +17,10 @@ from pathlib import Path
 
 from selenium import webdriver
 
+from mtl.report.arrange import arrange
 from mtl.report.collect import collect
 from mtl.report.compare import Comparisons
 from mtl.report.dashboard import write
-from mtl.report.rows import arrange
 from mtl.report.tables import build
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

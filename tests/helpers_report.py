@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtl.report.arrange import arrange
 from mtl.report.caption import Caption, describe
 from mtl.report.collect import Study, collect
 from mtl.report.compare import Choices, Comparisons
-from mtl.report.rows import Rows, arrange
+from mtl.report.rows import Rows
 from mtl.report.tables import Table, build
 
 

@@ -42,10 +42,10 @@ def report(
     from rich.console import Console
 
     from mtl.report import dashboard, groups, html, latex, render
+    from mtl.report.arrange import arrange
     from mtl.report.caption import describe
     from mtl.report.collect import collect
     from mtl.report.compare import Choices, Comparisons
-    from mtl.report.rows import arrange
     from mtl.report.tables import build, comparison_records, to_records
     from mtl.rundir import RunDir
 

@@ -15,10 +15,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from mtl.report.arrange import arrange
 from mtl.report.collect import collect
 from mtl.report.compare import Comparisons
 from mtl.report.dashboard import write
-from mtl.report.rows import arrange
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")

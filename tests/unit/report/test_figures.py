@@ -13,11 +13,12 @@ import matplotlib
 import numpy as np
 import pytest
 
+from mtl.report.arrange import arrange
 from mtl.report.collect import collect
 from mtl.report.compare import Choices, Comparisons
 from mtl.report.figures import conflict, curves, draw, errors, front, relations, replays, scores
 from mtl.report.figures.style import STYLE, Skip
-from mtl.report.rows import SCORE, arrange
+from mtl.report.rows import SCORE
 from mtl.report.stats import interval
 from mtl.rundir import RunDir
 

@@ -13,9 +13,9 @@ import pytest
 from helpers_study import TASKS, make_pictures, make_run
 from PIL import Image
 
+from mtl.report.arrange import arrange
 from mtl.report.collect import collect
 from mtl.report.mistakes import NUM_PICTURES, SIZE, Mistakes, mistakes
-from mtl.report.rows import arrange
 from mtl.report.runs import configs_of
 
 
