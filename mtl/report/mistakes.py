@@ -90,6 +90,8 @@ def _worst(rows: Rows, row: Row, task: str, spec: Mapping[str, Any], said: Predi
         unit = f" {spec['unit']}" if spec.get("unit") else ""
         return [Mistake(said.ids[n], f"{truth[n]:g}{unit}", f"{mean[n]:.1f}{unit}") for n in order]
     classes, shares = spec["classes"], _shares(rows, row, task)
+    if shares is None:
+        return []
     choice = shares.argmax(1)
     confidence = np.where(np.isnan(truth) | (choice == truth), -1.0, shares.max(1))
     order = [n for n in np.argsort(-confidence, kind="stable")[:NUM_PICTURES] if confidence[n] >= 0]
@@ -99,15 +101,15 @@ def _worst(rows: Rows, row: Row, task: str, spec: Mapping[str, Any], said: Predi
     ]
 
 
-def _shares(rows: Rows, row: Row, task: str) -> np.ndarray:
-    """[N, C] probabilities of the classes, the mean over the runs of `row` that have `task`."""
+def _shares(rows: Rows, row: Row, task: str) -> np.ndarray | None:
+    """[N, C] probabilities of the classes, the mean over the runs of `row` that have `task`; None without."""
     directories: dict[str, str] = dict(rows.study.done[["run", "directory"]].itertuples(index=False))
     frames = [read(Path(directories[run]) / "predictions.csv") for runs in row.runs.values() for run in runs]
     columns = [
         [c for c in frame if str(c).startswith(f"{task}/p") and str(c)[len(task) + 2 :].isdigit()] for frame in frames
     ]
     parts = [frame[names].to_numpy(float) for frame, names in zip(frames, columns, strict=True) if names]
-    return np.asarray(np.mean(parts, axis=0))
+    return np.mean(parts, axis=0) if parts else None
 
 
 def _copies(data: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
