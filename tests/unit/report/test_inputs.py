@@ -16,8 +16,9 @@ HOSTILE = "<b>a_b</b> & $x$ 50% \\ </script>"
 def reported(study, capsys):
     """`reported("--rows", "lr")` reports the study with success; what it printed."""
 
-    def run(*options: str) -> str:
-        assert main([str(study), *options]) == 0, capsys.readouterr().err
+    def run(*options: str, figures: bool = False) -> str:
+        drawn = [] if figures else ["--no-figures"]
+        assert main([str(study), *options, *drawn]) == 0, capsys.readouterr().err
         captured = capsys.readouterr()
         assert captured.err == ""
         assert all((study / name).stat().st_size for name in OUTPUTS)
@@ -28,7 +29,7 @@ def reported(study, capsys):
 
 def test_one_run(write_run, reported):
     write_run("sum")
-    printed = reported()
+    printed = reported(figures=True)
     assert "One configuration: nothing to compare it with yet." in printed
     assert "Against the baseline" not in printed
 
@@ -73,7 +74,7 @@ def test_a_damaged_line_of_a_history_is_named_and_the_others_are_drawn(write_run
     run = write_run("sum", history=rows)
     lines = (run / "history.jsonl").read_text().splitlines()
     (run / "history.jsonl").write_text("\n".join([lines[0], lines[1][:9], lines[2]]) + "\n")
-    assert f"{run.name}: history.jsonl is damaged in line 2" in reported()
+    assert f"{run.name}: history.jsonl is damaged in line 2" in reported(figures=True)
     assert (study / "figures" / "curves.png").exists()
 
 
@@ -81,7 +82,7 @@ def test_names_of_any_letters(write_run, reported, study):
     for seed in (0, 1):
         write_run("sum", seed=seed)
         write_run("dwa", seed=seed, mae=9.0 + seed, optimizer__lr=HOSTILE)
-    assert HOSTILE in reported("--rows", "weighting,lr")
+    assert HOSTILE in reported("--rows", "weighting,lr", figures=True)
     page = (study / "table.html").read_text()
     assert "<b>a_b" not in page
     assert "</script>" not in page

@@ -164,7 +164,7 @@ def test_report_prints_and_replaces_the_files(three_rows, write_run, capsys):
     status["error"] += "\nsecond line"
     (failed / "status.json").write_text(json.dumps(status))
     (three_rows / "table.md").write_text("old")
-    assert main([str(three_rows)]) == 0
+    assert main([str(three_rows), "--no-figures"]) == 0
     printed = capsys.readouterr().out
     assert render.to_text(tabled(three_rows).table) in printed
     assert f"failed {failed}: RuntimeError: loss is not finite\n" in printed
@@ -172,7 +172,7 @@ def test_report_prints_and_replaces_the_files(three_rows, write_run, capsys):
     names = ("table.md", "table.csv", "comparisons.csv", "table.html", "table.tex", "table_input.tex", "dashboard.html")
     first = {name: (three_rows / name).read_text() for name in names}
     assert first["table.md"].startswith("# Study small\n")
-    assert main([str(three_rows)]) == 0
+    assert main([str(three_rows), "--no-figures"]) == 0
     assert {name: (three_rows / name).read_text() for name in first} == first
     assert {path.name for path in three_rows.iterdir() if path.is_file()} == set(first)
 
