@@ -105,9 +105,10 @@ def test_markdown_carries_all_metrics_and_is_a_table_whatever_the_names(study, w
     ]
     assert rows[2][:2] == ["a|b", "x|y"]
     items = ["".join(item.itertext()) for item in tree.iter("li")]
-    assert len(items) == 1
-    assert items[0].startswith("failed dwa-resnet18-")
-    assert items[0].endswith("RuntimeError: bad | <b>value</b> `x`")
+    assert items[0].startswith("a|b lr=x|y - sum lr=0.003 = ")
+    assert len(items) == 2
+    assert items[1].startswith("failed dwa-resnet18-")
+    assert items[1].endswith("RuntimeError: bad | <b>value</b> `x`")
     assert str(study.parent) not in text
 
 
