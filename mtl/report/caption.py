@@ -97,8 +97,10 @@ def _lines(study: Study, table: Table, comparisons: Comparisons, signs: tuple[st
         lines.append("One configuration: nothing to compare it with yet.")
     elif high > 1:
         level = f"{100 * comparisons.choices.level:g}"
+        bases = {one.baseline.label for one in comparisons.of(SCORE).values()}
+        base = bases.pop() if len(bases) == 1 else "the baseline"
         lines.append(
-            f"{signs[0]}: better than the baseline, {signs[1]}: worse, by {level} % intervals over seeds, simultaneous "
+            f"{signs[0]}: better than {base}, {signs[1]}: worse, by {level} % intervals over seeds, simultaneous "
             "over the rows of a column (Dunnett, blocked by seed; by Bonferroni from each row's own differences where "
             "spreads differ); columns are not adjusted for one another. The rest is undecided, not equal."
         )

@@ -52,10 +52,9 @@ class Compared:
 
     def sentence(self, unit: str, decimals: int = 1) -> str:
         """`dwa - sum = +0.8 [-0.4, 2.0] skill points: undecided; about 9 seeds would decide`."""
-        words, after = (
-            f"{self.row.label} - {self.baseline.label} = {self.difference:+.{decimals}f}",
-            f" {unit}" if unit else "",
-        )
+        after = f" {unit}" if unit else ""
+        difference = round(self.difference, decimals) + 0.0  # no minus before a zero
+        words = f"{self.row.label} - {self.baseline.label} = {difference:+.{decimals}f}"
         if self.interval is None or self.statistics is None:
             return f"{words}{after}: {self.refused or 'one seed, no interval'}"
         words += f" [{self.interval[0]:.{decimals}f}, {self.interval[1]:.{decimals}f}]{after}: {self.verdict}"

@@ -49,6 +49,7 @@ def to_latex(table: Table, caption: Caption, label: str) -> str:
         r"\begin{table}",
         r"\centering\small\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{_escape(' '.join(caption.lines))}}}",
+        r"\smallskip",
         rf"\label{{tab:{''.join(c if c.isalnum() else '-' for c in label)}}}",
         rf"\begin{{tabular}}{{@{{}}{'l' * words}{'r' * (len(headings) - words)}@{{}}}}",
         r"\toprule",
@@ -73,7 +74,10 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cell(text: str, mark: Mark) -> str:
-    return _MARKS[mark] % _escape(text.strip()) if text.strip() else ""
+    printed = _escape(text.strip())
+    if printed[:1] == "-":  # a hyphen is no minus
+        printed = f"$-${printed[1:]}"
+    return _MARKS[mark] % printed if printed else ""
 
 
 def _escape(text: str) -> str:
