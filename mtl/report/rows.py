@@ -100,6 +100,8 @@ class Rows:
             for word in words:
                 key, _, value = word.partition("=")
                 values.setdefault(key, {})[value] = None
+        if "sweep" in values:  # for what else it sets, without its other rows
+            values["hydra.sweeper.blocks"] = {"null": None}
         several = any(len(of_key) > 1 for of_key in values.values())
         words = ["python run.py", *(["-m"] if several else [])]
         for key, of_key in values.items():

@@ -83,12 +83,18 @@ def test_the_command_of_a_row_names_all_its_seeds(study, write_run):
     for seed in (0, 1, 2):
         run = write_run("dwa", seed=seed)
         status = run / "status.json"
-        words = ["weighting=dwa", "weighting.method.temperature=5", f"seed={seed}", "data.root=my pictures"]
+        words = [
+            "sweep=weighting",
+            "weighting=dwa",
+            "weighting.method.temperature=5",
+            f"seed={seed}",
+            "data.root=my pictures",
+        ]
         status.write_text(status.read_text().replace('"status"', f'"overrides": {words!r}, "status"'.replace("'", '"')))
     rows = tabled(study).rows
     assert shlex.split(rows.command(rows.rows[0])) == [
-        *("python", "run.py", "-m", "weighting=dwa", "weighting.method.temperature=choice(5)"),
-        *("seed=0,1,2", "data.root=my pictures"),
+        *("python", "run.py", "-m", "sweep=weighting", "weighting=dwa", "weighting.method.temperature=choice(5)"),
+        *("seed=0,1,2", "data.root=my pictures", "hydra.sweeper.blocks=null"),
     ]
 
 
