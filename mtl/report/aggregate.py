@@ -9,8 +9,6 @@ from hashlib import sha1
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-import yaml
-
 from mtl.loggers import Mode, begin, forget_logs, unsynced
 from mtl.report.rows import Rows
 
@@ -140,5 +138,5 @@ def workspace(rows: Rows, project: str, entity: str) -> Workspace:
 def _place(rows: Rows) -> tuple[str, str | None]:
     """Project and entity of the first finished run."""
     run = rows.study.done["run"].iloc[0]
-    logger = yaml.safe_load((rows.directory(run) / "config.yaml").read_text()).get("logger", {}).get("wandb") or {}
+    logger = rows.config(run).get("logger", {}).get("wandb") or {}
     return str(logger.get("project") or "mtl"), logger.get("entity")

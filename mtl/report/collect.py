@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from mtl.identity import scientific
+from mtl.report import keys as keys_of
 from mtl.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 # The C parser reads a config in 0.6 ms, the Python one in 4: with that, YAML would be most of the time.
 _YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 COST = ("step_ms", "images_per_s", "peak_mib", "train_s", "total_s", "parameters")
-# What a method has a default of its own for, or does not have.
-_OF_METHOD = ("control.lr", "control.heads")
 _RUN_COLUMNS = (
     "study",
     "run",
@@ -122,12 +120,12 @@ def collect(*folders: str | Path) -> Study:
     _mark_copies(runs)
     done = [run for run in runs if run.row["status"] == "done"]
     tasks = {task for run in runs for task in run.config.get("tasks", [])}
-    keys = _columns(
-        _differing([run.config for run in done or runs]),
+    keys = keys_of.columns(
+        keys_of.differing([run.config for run in done or runs]),
         taken={*_RUN_COLUMNS, *_VALUE_COLUMNS} - {"tasks", "data"} | tasks,
     )
     for run in runs:
-        run.row |= {column: _cell(run.config[key]) for key, column in keys.items() if key in run.config}
+        run.row |= {column: keys_of.cell(run.config[key]) for key, column in keys.items() if key in run.config}
     columns = list(dict.fromkeys([*_RUN_COLUMNS, *keys.values()]))
     values = [value for run in done for value in run.values]
     return Study(
@@ -136,7 +134,7 @@ def collect(*folders: str | Path) -> Study:
         runs=pd.DataFrame([[run.row.get(c) for c in columns] for run in runs], columns=columns, dtype=object),
         values=pd.DataFrame(values, columns=list(_VALUE_COLUMNS)),
         keys=keys,
-        shared=_shared([run.config for run in done]),
+        shared=keys_of.shared([run.config for run in done]),
     )
 
 
@@ -163,18 +161,18 @@ def _read(directory: Path, study: str, name: str) -> _Run:
     row: dict[str, Any] = {"study": study, "run": name, "directory": str(directory), "error": ""}
     run = _Run(row, {}, [])
     try:
-        row["overrides"] = _load(directory / "status.json").get("overrides")  # says what is wrong with it
+        row["overrides"] = load(directory / "status.json").get("overrides")  # says what is wrong with it
         row["status"], row["error"] = RunDir(directory).state()
         if row["status"] != "done" and not (directory / "config.yaml").exists():
             return run
-        config = _load(directory / "config.yaml")
+        config = load(directory / "config.yaml")
         run.config = scientific(config)
         names = config["names"]
         row |= {"seed": config["seed"], "weighting": names["weighting"], "tasks": "+".join(config["tasks"])}
         row |= {"data": names["data"], "synthetic": config["data"].get("synthetic")}
         row["same_as"] = config.get("weighting", {}).get("same_as")
         if row["status"] == "done":
-            metrics, cost = _load(directory / "metrics.json"), _load(directory / "cost.json")
+            metrics, cost = load(directory / "metrics.json"), load(directory / "cost.json")
             row["selected_epoch"] = metrics["selected_epoch"]
             row |= {key: cost.get(key) for key in COST}
             run.values = _values(name, metrics)
@@ -189,7 +187,13 @@ def _read(directory: Path, study: str, name: str) -> _Run:
     return run
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
+    """A mapping in a JSON or YAML file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else yaml.load(text, _YamlLoader)
@@ -234,47 +238,3 @@ def _mark_copies(runs: Sequence[_Run]) -> None:
             run.row |= {"status": "copy", "error": f"the same configuration and seed as {seen[identity]}"}
         elif run.row["status"] == "done":
             seen[identity] = run.row["run"]
-
-
-def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys that tell runs apart, the weighting's name excepted.
-
-    A key of a group (`weighting.method.temperature`) is compared among runs of the same member only: that `dwa` has
-    a temperature and `sum` none says nothing beyond their names. So are `control.lr`, the rate of a method's own
-    parameters, which most methods do not have, and `control.heads`, whose default is that of the method's authors.
-    """
-    seen: dict[tuple[str, str], set[str]] = {}
-    keys = dict.fromkeys(key for config in configs for key in config)
-    for config in configs:
-        for key in keys:
-            group = "weighting" if key in _OF_METHOD else key.partition(".")[0]
-            member = config.get(f"names.{group}", "")
-            value = json.dumps(config[key], default=str) if key in config else ""
-            seen.setdefault((key, member), set()).add(value)
-    differing = {key for (key, _), values in seen.items() if len(values) > 1}
-    return [key for key in keys if key in differing and key != "names.weighting"]
-
-
-def _columns(keys: Sequence[str], taken: set[str]) -> dict[str, str]:
-    """Key -> its last part, or as many last parts as make it unique: `optimizer.lr` -> `lr`."""
-    suffixes = {key: [key.split(".", n)[-1] for n in reversed(range(key.count(".") + 1))] for key in keys}
-    count = Counter(suffix for of_key in suffixes.values() for suffix in of_key)
-    return {key: next((s for s in of_key if count[s] == 1 and s not in taken), key) for key, of_key in suffixes.items()}
-
-
-def _shared(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    first = configs[0] if configs else {}
-    return {key: value for key, value in first.items() if all(c.get(key, ...) == value for c in configs)}
-
-
-def _cell(value: Any) -> Any:
-    """A config value as a table shows it: plain, lists joined, hashes cut to eight digits."""
-    match value:
-        case None:
-            return "null"
-        case list():
-            return "+".join(map(str, value))
-        case str() if len(value) == 64:
-            return value[:8]
-        case _:
-            return value

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import yaml
 
 from mtl.metrics import METRICS
 from mtl.report.predictions import Predictions, predictions
@@ -74,7 +73,7 @@ def _family(rows: Rows, family: Sequence[Row], by: str, edges: str) -> Groups:
 def _members(rows: Rows, row: Row, found: Predictions, by: str, edges: str) -> tuple[list[str], np.ndarray]:
     """Names of the groups, and of every picture the number of its group, -1 without label."""
     run = next(iter(row.runs.values()))[0]
-    task = yaml.safe_load((rows.directory(run) / "config.yaml").read_text())["data"]["tasks"][by]
+    task = rows.config(run)["data"]["tasks"][by]
     truth = found.truth.get(by)
     if truth is None:
         raise ValueError(f"--by {by}: no run has predictions of this task")

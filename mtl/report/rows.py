@@ -6,9 +6,10 @@ import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from mtl.metrics import METRICS
-from mtl.report.collect import Study
+from mtl.report.collect import Study, load
 
 #: the row of one network per task: the single-task runs of a seed, put together
 SINGLE = "single-task"
@@ -64,6 +65,14 @@ class Rows:
     def directory(self, run: str) -> Path:
         """Where the files of a finished run are."""
         return self._directories[run]
+
+    def config(self, run: str) -> dict[str, Any]:
+        """The config.yaml of a finished run.
+
+        Raises:
+            OSError, ValueError: it cannot be read any more.
+        """
+        return load(self.directory(run) / "config.yaml")
 
     @cached_property
     def _directories(self) -> dict[str, Path]:

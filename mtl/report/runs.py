@@ -6,19 +6,18 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mtl.identity import flatten
 from mtl.metrics import METRICS
+from mtl.report.collect import load
 from mtl.report.render import heading
 from mtl.report.rows import Rows
 from mtl.report.tables import Column
 from mtl.rundir import RunDir
 
-_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _COST = {
     "step_ms": "step (ms)",
     "images_per_s": "pictures per second",
@@ -33,12 +32,8 @@ def configs_of(rows: Rows) -> dict[str, dict[str, Any]]:
     """Run -> its config.yaml, of every run directory that has one that can be read."""
     found = {}
     for run, directory in rows.study.runs[["run", "directory"]].itertuples(index=False):
-        try:
-            content = yaml.load((Path(directory) / "config.yaml").read_text(encoding="utf-8"), _YamlLoader)
-        except (OSError, ValueError, yaml.YAMLError):  # the run's own line says what is wrong with it
-            continue
-        if isinstance(content, dict):
-            found[run] = content
+        with suppress(OSError, ValueError):  # the run's own line says what is wrong with it
+            found[run] = load(Path(directory) / "config.yaml")
     return found
 
 

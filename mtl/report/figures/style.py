@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from mtl.metrics import METRICS
 from mtl.report.compare import Comparisons
@@ -89,12 +86,10 @@ def metric_name(key: str) -> str:
 
 def config(comparisons: Comparisons, run: str) -> dict[str, Any]:
     """The config.yaml of a run; empty where it cannot be read any more."""
-    directories: dict[str, str] = dict(comparisons.rows.study.done[["run", "directory"]].itertuples(index=False))
     try:
-        content = yaml.safe_load((Path(directories[run]) / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        return comparisons.rows.config(run)
+    except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def whole(axes: Axes, most: int = 8) -> None:
