@@ -12,7 +12,7 @@ from mtl.report.latex import to_document, to_latex
 needs_latex = pytest.mark.skipif(
     not (shutil.which("pdflatex") and shutil.which("pdftotext")), reason="pdflatex and pdftotext are not installed"
 )
-HOSTILE = r"a_b & 50% $x$ #1 {c} ~ ^ \input <d> |e| [f]"
+HOSTILE = r"[f] a_b & 50% $x$ #1 {c} ~ ^ \input <d> |e|"
 
 
 def _float(made):
