@@ -19,9 +19,9 @@ def _predictions(seed, bad_species):
     """
     lines = [HEADER]
     for i in range(20):
-        bad = i % 5 == bad_species
-        age = 5 * (i + 1)
-        lines.append(f"{i:02}.png,{age},{guess},{i % 2},{1 - i % 2 if bad else i % 2},{i % 5},{i % 5},{i:02}")
+        bad, age, sick = i % 5 == bad_species, 5 * (i + 1), i % 2
+        guess = age + seed + 9 * bad + 2 * (i == 0)
+        lines.append(f"{i:02}.png,{age},{guess},{sick},{1 - sick if bad else sick},{i % 5},{i % 5},{i:02}")
     return "\n".join(lines) + "\n"
 
 
