@@ -12,8 +12,9 @@ os.environ["HYDRA_FULL_ERROR"] = "1"
 import hydra
 from omegaconf import DictConfig
 
-from mtl.config import resolve, sentences
+from mtl.config import resolve
 from mtl.rundir import remove_if_empty
+from mtl.sentences import sentences
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")

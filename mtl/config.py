@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-import os
-import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +11,13 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from mtl.identity import flatten
-from mtl.rundir import RunFailed
+from mtl.sentences import explain, first_line
 
 CONF = Path(__file__).parents[1] / "conf"
 _GROUPS = ("data", "backbone", "head", "age_target", "weighting", "optimizer", "schedule", "train", "logger")
@@ -167,97 +162,5 @@ def bind(node: Mapping[str, Any]) -> partial[Any]:
         target = get_object(node["_target_"])
         inspect.signature(target).bind_partial(**arguments)
     except (HydraException, ImportError, TypeError) as error:
-        raise ValueError(f"{node['_target_']}: {_first_line(error.__cause__ or error)}.") from error
+        raise ValueError(f"{node['_target_']}: {first_line(error.__cause__ or error)}.") from error
     return partial(target, **arguments)
-
-
-def explain(error: Exception) -> str:
-    """One sentence for a Hydra or OmegaConf error that a user's override caused."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        if group == "backbone" and (words := _torchvision_says(name)):
-            return f"backbone={name}: {words}."
-        options = sorted(option for option in error.options if not option.startswith("_"))
-        return (
-            f"{group}={name}: there is no such {group}; {_suggest(name, options)}expected one of {', '.join(options)}."
-        )
-    if isinstance(error, OverrideParseException):
-        return f"'{error.override}' is no override: expected KEY=VALUE, quoted where the shell would change it."
-    if ambiguous := re.match(r"Ambiguous value for argument '(.*)'", str(error)):
-        return f"{ambiguous[1]} has several values: add -m to run each of them, or quote what is one value."
-    cause = error.__cause__
-    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
-        parent, _, key = cause.full_key.rpartition(".")
-        node = (
-            OmegaConf.select(cause.parent_node._get_root(), parent)
-            if parent and cause.parent_node
-            else cause.parent_node
-        )
-        options = (
-            sorted(str(option) for option in node if option not in ("hydra", "_target_"))
-            if isinstance(node, DictConfig)
-            else []
-        )
-        hint = f"{_suggest(key, options)}{parent or 'the config'} has {', '.join(options)}"
-        extra = ""
-        if parent.startswith("weighting"):
-            extra = (
-                "; beside several weightings write weighting.method.KEY=choice(VALUE), which is read for each of them"
-            )
-        return f"{cause.full_key}: there is no such key; {hint}{extra}."
-    return f"{_first_line(error)}."
-
-
-def _torchvision_says(name: str) -> str | None:
-    from mtl.backbones.torchvision import advice  # seconds, for torch: only once a name is known to be wrong
-
-    return advice(name)
-
-
-def _suggest(name: str, options: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, options, 1)
-    return f"did you mean {close[0]}? " if close else ""
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-@contextmanager
-def sentences() -> Iterator[None]:
-    """Inside, a user's mistake becomes one sentence and exit code 2, Ctrl-C exit code 130; other errors pass."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit(_interrupted())
-    except (HydraException, OmegaConfBaseException) as error:
-        # Ctrl-C amid composing: what Hydra tidies up then fails, and hides it.
-        hidden = any(isinstance(before, KeyboardInterrupt) for before in _contexts(error))
-        sys.exit(_interrupted() if hidden else _say(explain(error)))
-    except OSError as error:
-        reason = error.strerror or error
-        sys.exit(_say(f"{error.filename or 'a file'}: {reason}; check the path, its rights and the free space."))
-    except RunFailed as error:
-        sys.exit(_say(str(error), 1))
-    except ValueError as error:
-        if type(error) is not ValueError:  # a library's own kind (Unicode, JSON) is no sentence of ours
-            raise
-        sys.exit(_say(str(error)))
-
-
-def _contexts(error: BaseException) -> Iterator[BaseException]:
-    """What was being handled when `error` came up, and so on."""
-    while error.__context__ is not None:
-        error = error.__context__
-        yield error
-
-
-def _interrupted() -> int:
-    if "MTL_POOL" not in os.environ:  # a job of a pool leaves it to its parent to say so
-        _say("interrupted: the same command again goes on from here.")
-    return 130
-
-
-def _say(sentence: str, code: int = 2) -> int:
-    print(sentence, file=sys.stderr)
-    return code

@@ -22,6 +22,7 @@ _PACKAGES = (
     "wandb",
     "pandas",
 )
+_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # timings beside other work depend on them
 
 
 def choose_device(name: str) -> torch.device:
@@ -54,7 +55,7 @@ def set_threads(threads: int | None) -> int:
 
 
 def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
-    """Versions, commit, device and threads."""
+    """Versions, commit, device, threads and how they wait."""
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
@@ -63,6 +64,7 @@ def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "processors": os.cpu_count(),
         "threads": threads,
+        "openmp": {name: os.environ[name] for name in _WAITING if name in os.environ},
     }
 
 

@@ -31,11 +31,12 @@ from mtl.train import TrainedEpoch, fit
 FAILED = -float("inf")  # what a failed run gives to the sweeper
 
 
-def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = False) -> float:
+def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = False, show_test: bool = True) -> float:
     """Train, test and record the run that `config` (resolved, plain) describes; its best validation score (NaN: none).
 
     A finished run is skipped, an interrupted one continues. In a multirun a failure is recorded and gives -inf, so
-    that the other jobs go on; else it is raised once it is recorded.
+    that the other jobs go on; else it is raised once it is recorded. Without `show_test` the test result is not
+    printed: whoever chooses by the validation score should not see it.
 
     Raises:
         ValueError: a mistake of the user's, in one sentence.
@@ -81,7 +82,7 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
         print(sentence, file=sys.stderr)
         return FAILED
     directory.end("done")
-    print(f"{directory.path.name}: {in_words(metrics)}")
+    print(f"{directory.path.name}: {in_words(metrics, show_test)}")
     return _score(metrics)
 
 

@@ -82,9 +82,7 @@ class Pool:
         threads: int | None = None,
         max_hours: float | None = None,
     ) -> None:
-        for name, value in (("n_jobs", n_jobs), ("jobs_per_gpu", jobs_per_gpu), ("threads", threads)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name}={value}: expected a whole number of at least 1.")
+        check_counts(n_jobs=n_jobs, jobs_per_gpu=jobs_per_gpu, threads=threads)
         gpus = _gpus()
         number = n_jobs or max(1, len(gpus) * jobs_per_gpu)
         self.slots: list[str | None] = [gpus[i % len(gpus)] if gpus else None for i in range(number)]
@@ -191,6 +189,17 @@ class Pool:
             if one.process.pid is not None:
                 with suppress(ProcessLookupError):
                     os.kill(one.process.pid, number)
+
+
+def check_counts(**values: int | None) -> None:
+    """Refuse what is no whole number of at least 1, nor None.
+
+    Raises:
+        ValueError: the first such value, in one sentence.
+    """
+    for name, value in values.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name}={value}: expected a whole number of at least 1.")
 
 
 def _child(job: Job, gpu: str | None, result: Connection, lines: Lines | None, parent: int) -> None:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from mtl.config import CONF, compose, sentences
+from mtl.config import CONF, compose
 from mtl.ledger import LEDGER, WINNERS, table, write
 from mtl.search import JOURNAL, Search, Trial, open_journal
+from mtl.sentences import sentences
 from mtl.space import space
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def tune(overrides: Sequence[str], trials: int, pool: Pool) -> bool:
         title = f"{search.name} {trial.number + 1}/{trials}"
         begun[title] = search, trial
         # A checkpoint of each trial would fill the disk, and the winners are trained again.
-        return _job(title, folder, ["train.keep=none", *trial.shared, *trial.own], pool)
+        return _job(title, folder, ["train.keep=none", *trial.shared, *trial.own], pool, show_test=False)
 
     def jobs() -> Iterator[Job]:
         for search in searches:
@@ -114,6 +115,8 @@ def _compose(line: Sequence[str]) -> dict[str, Any]:
         raise
     if config["mode"] != "train":
         raise ValueError(f"mode={config['mode']}: a search trains; leave mode out.")
+    if any((config.get(node) or {}).get("from_run") for node in ("weighting", "prescale")):
+        raise ValueError("weighting.from_run: a replay has the weights of its run, none to search; leave it out.")
     if config["max_hours"] is not None:
         raise ValueError(
             f"max_hours={config['max_hours']}: write --max-hours {config['max_hours']} for a whole search."
@@ -135,7 +138,7 @@ def _checked(config: dict[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _job(title: str, folder: Path, overrides: list[str], pool: Pool) -> Job:
+def _job(title: str, folder: Path, overrides: list[str], pool: Pool, show_test: bool) -> Job:
     from mtl.pool import Job
 
     def work() -> float:
@@ -144,7 +147,7 @@ def _job(title: str, folder: Path, overrides: list[str], pool: Pool) -> Job:
         config = compose(overrides)
         config["runs_dir"], config["study"] = str(folder.parent), folder.name
         config["train"]["threads"] = config["train"]["threads"] or pool.threads
-        return run(config, overrides, multirun=True)
+        return run(config, overrides, multirun=True, show_test=show_test)
 
     return Job(title, work)
 
@@ -173,7 +176,9 @@ def confirm(folder: Path, seeds: Sequence[int], pool: Pool) -> bool:
     def jobs() -> Iterator[Job]:
         for seed in seeds:
             for name, winner in winners.items():
-                yield _job(f"{name} seed {seed}", confirmed, [*winner["overrides"], f"seed={seed}"], pool)
+                yield _job(
+                    f"{name} seed {seed}", confirmed, [*winner["overrides"], f"seed={seed}"], pool, show_test=True
+                )
 
     def ended(job: Job, result: Ended) -> None:
         if result.value is None or result.value == float("-inf"):

@@ -44,6 +44,9 @@ class LocalLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra has for a launcher."""
+        from mtl.pool import check_counts
+
+        check_counts(n_jobs=self.n_jobs, jobs_per_gpu=self.jobs_per_gpu)
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

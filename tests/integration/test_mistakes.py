@@ -61,6 +61,7 @@ MISTAKES = {
     "weighting.method.temperature=1": ["weighting.method.temperature", "choice("],
     "train.epochs=0": ["train.epochs=0", "at least 1"],
     "head.hidden=10000000000": ["no memory to build the network"],
+    "hydra.launcher.n_jobs=two": ["hydra.launcher.n_jobs=two", "Integer"],
     "train.epochs=many": ["train.epochs=many", "whole number"],
     "train.batch_size=1": ["train.batch_size=1", "at least 2"],
     "train.device=abacus": ["train.device=abacus", "cpu"],
@@ -122,6 +123,10 @@ def test_a_wrong_value(command, override, tmp_path):
     for words in MISTAKES[override]:
         assert words in sentence
     assert not list(tmp_path.rglob("status.json"))
+
+
+def test_a_wrong_number_of_jobs(command):
+    assert "n_jobs=0: expected a whole number of at least 1" in one_sentence(command("-m", "hydra.launcher.n_jobs=0"))
 
 
 def test_a_wrong_value_in_one_job_stops_the_study_before_the_first(command, tmp_path):

@@ -99,6 +99,9 @@ def test_two_at_a_time_are_equal_to_one_after_the_other(place, alone):
     output = run(place, "study=two", "weighting=sum,dwa", "seed=0,1", "hydra.launcher.n_jobs=2")
     assert len(DONE.findall(output)) == 4
     assert contents(place, "two") == contents(place, "alone")
+    for path in (place[0] / "runs" / "two").glob("*/env.json"):
+        waiting = json.loads(path.read_text())["openmp"]
+        assert waiting == {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}, "idle threads hold up the other job"
 
 
 def test_two_commands_on_one_study_train_no_run_twice(place, alone):

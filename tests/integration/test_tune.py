@@ -63,6 +63,8 @@ def searched(tmp_path_factory, cache):
 def test_a_search_leaves_its_ledger_winners_and_table(searched):
     folder, code, output, errors = searched
     assert (code, errors) == (0, "")
+    assert "accuracy" not in output, "no test result is shown"
+    assert "MAE" not in output
     study = folder / "runs" / "tuned"
     rows = ledger(study)
     assert [(row["weighting"], row["number"], row["state"]) for row in rows] == [

@@ -19,7 +19,7 @@ from pathlib import Path
 import hydra
 from omegaconf import OmegaConf
 
-from mtl.config import sentences
+from mtl.sentences import sentences
 from mtl.rundir import RunDir
 
 os.environ["HYDRA_FULL_ERROR"] = "1"

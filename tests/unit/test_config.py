@@ -6,7 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from mtl import config as module
-from mtl.config import CONF, bind, compose, resolve, sentences
+from mtl.config import CONF, bind, compose, resolve
+from mtl.sentences import sentences
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = sorted(
@@ -219,6 +220,7 @@ def test_one_network_by_two_ways_is_one_run():
             r"weighting\.method\.temperature: there is no such key.*weighting\.method\.KEY=choice\(VALUE\)",
         ),
         (["data.tasks.age.hgih=90"], r"data\.tasks\.age\.hgih: there is no such key; did you mean high\?"),
+        (["study.max_hours=8"], r"study\.max_hours: there is no such key; did you mean max_hours\? study is a value\."),
         (["train.epochs=???"], r"epochs"),
         (["seed"], r"'seed' is no override: expected KEY=VALUE"),
         (["sweep=smal"], r"sweep=smal: there is no such sweep; did you mean small\?"),

@@ -371,6 +371,10 @@ def test_the_lines_of_a_command_and_of_a_sweep():
         (["weighting=sum", "seed=0,1"], "seed has several values: a search varies the weighting"),
         (["weighting=sum", "mode=check"], "mode=check: a search trains"),
         (["weighting=sum", "max_hours=2"], "max_hours=2: write --max-hours 2"),
+        (
+            ["weighting=constant", "weighting.from_run=runs/a"],
+            "weighting.from_run: a replay has the weights of its run",
+        ),
         (["weighting=dwa", "weighting.method.temperature=-1"], "temperature=-1"),
         (["weighting=sum", "data=utkface"], "data=utkface needs data.root=PATH"),
         (["runs/tune", "--confirm", "1,2"], "runs/tune: there is no search here"),
