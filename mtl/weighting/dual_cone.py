@@ -51,5 +51,5 @@ class UPGrad(DualProj):
 
     def _solve(self, gramian: Gramian) -> Array:
         number = len(gramian.lengths)
-        projected: Array = sum((dual_cone(gramian, u) for u in np.eye(number) / number), np.zeros(number))
+        projected: Array = dual_cone(gramian, np.eye(number) / number).sum(0)
         return projected

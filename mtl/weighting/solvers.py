@@ -68,7 +68,7 @@ def solve(solver: Callable[..., Array], gramian: Tensor, *args: Any) -> Tensor:
 
 
 def nonnegative(a: Array, b: Array) -> Array:
-    """The x >= 0 with the smallest x^T A x / 2 - b^T x, for a positive definite A [n, n] and b [n].
+    """The x >= 0 with the smallest x^T A x / 2 - b^T x, for a positive definite A [n, n] and each b of [..., n].
 
     Lawson, Hanson, "Solving Least Squares Problems", 1974, chapter 23, on the normal equations. All variables whose
     slope is positive enter at once, not one by one: then too at least one of them stays, and the value falls.
@@ -76,29 +76,30 @@ def nonnegative(a: Array, b: Array) -> Array:
     Raises:
         ArithmeticError: no convergence (A is not positive definite).
     """
-    x, passive = np.zeros(len(b)), np.zeros(len(b), dtype=bool)
-    entering, refused = b > 0, passive
-    largest_a, largest_b = np.abs(a).max(initial=0), np.abs(b).max(initial=0)
-    for _ in range(10 * len(b) + 10):
+    x, passive, entering = np.zeros(b.shape), np.zeros(b.shape, dtype=bool), b > 0
+    if not entering.any():
+        return x
+    refused, identity = passive, np.eye(b.shape[-1])
+    largest = np.abs(a).max(), np.abs(b).max(-1, keepdims=True)
+    for _ in range(10 * b.shape[-1] + 10):
         before, passive = x, passive | entering
-        while len(index := passive.nonzero()[0]):
-            z = np.linalg.solve(a[index[:, None], index], b[index])
-            old, x = x[index], np.zeros(len(b))
-            blocking = z <= 0
+        while True:
+            part = np.where(passive[..., :, None] & passive[..., None, :], a, identity)
+            z = np.linalg.solve(part, np.where(passive, b, 0.0)[..., None])[..., 0]
+            blocking = passive & (z <= 0)
             if not blocking.any():
-                x[index] = z
+                x = z
                 break
             # As far towards z as all stay positive; those that reach zero leave.
-            ratio = np.ones(len(index))
-            ratio[blocking] = old[blocking] / np.maximum(old - z, _TINY)[blocking]
-            part = ratio.min()
-            x[index] = np.where(ratio > part, np.maximum(old + part * (z - old), 0.0), 0.0)
-            passive[index[ratio <= part]] = False
+            ratio = np.where(blocking, x, 1.0) / np.where(blocking, np.maximum(x - z, _TINY), 1.0)
+            least = ratio.min(-1, keepdims=True)
+            passive = passive & ~(blocking & (ratio <= least))
+            x = np.where(passive, np.maximum(x + least * (z - x), 0.0), 0.0)
         # Where nothing has changed, what entered had a positive slope by rounding only.
-        refused = refused | entering if np.array_equal(x, before) else np.zeros(len(b), dtype=bool)
-        slope = b - a @ x
-        slope[passive | refused] = -np.inf
-        entering = slope > 8 * _EPS * (largest_b + largest_a * x.sum())
+        refused = (refused | entering) & (x == before).all(-1, keepdims=True)
+        slope = b - x @ a
+        entering = slope > 8 * _EPS * (largest[1] + largest[0] * x.sum(-1, keepdims=True))
+        entering &= ~(passive | refused)
         if not entering.any():
             return x
     raise ArithmeticError("no convergence in the nonnegative quadratic program")
@@ -120,15 +121,15 @@ def min_norm(gramian: Gramian) -> Array:
 
 
 def dual_cone(gramian: Gramian, u: Array) -> Array:
-    """The w >= u for which J^T w is the projection of J^T u onto the dual cone {d: J d >= 0}; `u` [K].
+    """The w >= u for which J^T w is the projection of J^T u onto the dual cone {d: J d >= 0}; each `u` of [..., K].
 
     min norm(J^T w) with w >= u (Quinton, Rey 2024, proposition 1). A zero gradient keeps its u: it has no part in d.
     """
     d = gramian.lengths[gramian.live]
-    if not len(d):
-        return u
-    y = nonnegative(gramian.definite, -gramian.cosines @ (d * u[gramian.live]))
-    return u + gramian.spread(y / d)
+    w = u.copy()
+    if len(d):
+        w[..., gramian.live] += nonnegative(gramian.definite, -(d * u[..., gramian.live]) @ gramian.cosines) / d
+    return w
 
 
 def conflict_averse(gramian: Gramian, c: float) -> Array:

@@ -138,18 +138,20 @@ def test_stationary_gradients_are(kind, dtype):
 def test_nonnegative_is_the_best_of_all_supports(number, seed):
     """Every choice of variables that may be positive is solved; the least value of a feasible one is the answer."""
     generator = np.random.default_rng(seed)
-    root, b = generator.standard_normal((number, number)), generator.standard_normal(number)
+    root, sides = generator.standard_normal((number, number)), generator.standard_normal((4, number))
     a = root @ root.T + 1e-3 * np.eye(number)
-    values = [0.0]
-    for support in product([False, True], repeat=number):
-        index = np.flatnonzero(support)
-        x = np.zeros(number)
-        x[index] = np.linalg.solve(a[np.ix_(index, index)], b[index])
-        if x.min() >= 0:
-            values.append(x @ a @ x / 2 - b @ x)
-    found = nonnegative(a, b)
-    assert found.min() >= 0
-    assert found @ a @ found / 2 - b @ found == pytest.approx(min(values), rel=1e-9, abs=1e-12)
+    solved = nonnegative(a, sides)
+    assert solved.min() >= 0
+    for found, b in zip(solved, sides, strict=True):
+        values = [0.0]
+        for support in product([False, True], repeat=number):
+            index = np.flatnonzero(support)
+            x = np.zeros(number)
+            x[index] = np.linalg.solve(a[np.ix_(index, index)], b[index])
+            if x.min() >= 0:
+                values.append(x @ a @ x / 2 - b @ x)
+        assert found @ a @ found / 2 - b @ found == pytest.approx(min(values), rel=1e-9, abs=1e-12)
+        assert found == pytest.approx(nonnegative(a, b), rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize(
