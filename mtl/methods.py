@@ -132,7 +132,8 @@ def first_weights(overrides: Sequence[str]) -> Iterator[tuple[str, list[float] |
     config = compose(overrides)
     set_threads(config["train"]["threads"])
     parts = build_parts(config)
-    batch = next(iter(build_loaders(config, parts, load_data(config)).train.epoch()))
+    loader = build_loaders(config, parts, load_data(config)).train
+    batch = next(iter(loader.epoch()))
     parts.model.train()
     steps = Steps(parts.model, parts.tasks, parts.device, config["train"]["amp"])
     for method in catalogue():
@@ -142,7 +143,7 @@ def first_weights(overrides: Sequence[str]) -> Iterator[tuple[str, list[float] |
             torch.manual_seed(config["seed"])
             parts.model.zero_grad(set_to_none=True)
             with statistics_kept(parts.model):
-                step, _ = steps.make(batch)
+                step, _ = steps.make(batch, further=loader.further(0, 0))
             started = time.perf_counter()
             weights = weighting.backward(step).tolist()
         except ValueError as error:

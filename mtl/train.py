@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, repeat
 
 import torch
 from torch import Tensor
@@ -40,10 +40,12 @@ class Steps:
         self.shared, self.last_shared = model.shared_parameters(), model.last_shared_parameters()
         self.heads = model.head_parameters()
 
-    def make(self, batch: Batch, epoch: int = 0, index: int = 0) -> tuple[Step, list[Tensor]]:
-        """The step, and the K outputs [B, W_k] in float32."""
+    def make(
+        self, batch: Batch, epoch: int = 0, index: int = 0, further: Iterator[Batch] | None = None
+    ) -> tuple[Step, list[Tensor]]:
+        """The step, and the K outputs [B, W_k] in float32. `further`: other training batches, for methods that ask."""
         features, outputs, losses = self._forward(batch)
-        again = partial(self._again, batch)
+        again = partial(self._again, {"same": repeat(batch), "train": further})
         parameters = self.shared, self.last_shared, self.heads
         return Step(losses, batch.active, features, *parameters, epoch, index, again), outputs
 
@@ -54,9 +56,10 @@ class Steps:
         pairs = enumerate(zip(self.tasks, outputs, strict=True))
         return features, outputs, [task.loss(o, batch.targets[:, k], batch.masks[:, k]) for k, (task, o) in pairs]
 
-    def _again(self, batch: Batch, which: str) -> list[Tensor]:
-        if which != "same":
-            raise ValueError(f"a step can give the losses of the same batch again, not of '{which}'.")
+    def _again(self, batches: Mapping[str, Iterator[Batch] | None], which: str) -> list[Tensor]:
+        if (source := batches.get(which)) is None:
+            raise ValueError(f"this step has no losses of a batch '{which}'")
+        batch = next(source)
         with statistics_kept(self.model):
             return self._forward(batch)[2]
 
@@ -103,7 +106,7 @@ def fit(
         for batch in loader.epoch(epoch, sums.steps):
             sums.lr = schedule.apply(epoch * len(loader) + sums.steps)
             optimizer.zero_grad(set_to_none=True)
-            step, outputs = steps.make(batch, epoch, sums.steps)
+            step, outputs = steps.make(batch, epoch, sums.steps, loader.further(epoch, sums.steps))
             probed = task_gramian(step.losses, batch.active, shared) if probe and sums.steps % probe == 0 else None
             weights = weighting.backward(step)
             norms = gradient_norms([*heads, shared], device)

@@ -86,9 +86,9 @@ class Bench:
             for task in self.tasks
         }
 
-    def losses(self, inactive: Sequence[str] = ()) -> tuple[Tensor, list[Tensor]]:
-        """Features and K losses; a task that is inactive has no label at all."""
-        features, outputs = self.model(self.images)
+    def losses(self, inactive: Sequence[str] = (), batch: str = "same") -> tuple[Tensor, list[Tensor]]:
+        """Features and K losses; a task that is inactive has no label at all. Another `batch` has other pictures."""
+        features, outputs = self.model(self.images if batch == "same" else self.images.flip(0))
         present = torch.ones(len(self.images), dtype=torch.bool)
         losses = [
             task.loss(output, self.targets[task.name], present & (task.name not in inactive))
@@ -108,6 +108,7 @@ class Bench:
             model.head_parameters(),
             epoch,
             index,
+            lambda batch: self.losses(inactive, batch)[1],
         )
 
     def rows(self) -> Tensor:
@@ -137,9 +138,12 @@ def linear_step() -> Callable[..., Step]:
     def make(rows: Tensor, values: Sequence[float] | None = None, active: Sequence[bool] | None = None) -> Step:
         theta = nn.Parameter(torch.zeros(rows.shape[1], dtype=rows.dtype))
         offsets = [0.0] * len(rows) if values is None else list(values)
-        losses = [row @ theta + offset for row, offset in zip(rows, offsets, strict=True)]
+
+        def losses(batch: str = "same") -> list[Tensor]:
+            return [row @ theta + offset for row, offset in zip(rows, offsets, strict=True)]
+
         flags = [True] * len(rows) if active is None else list(active)
-        return Step(losses, flags, torch.zeros(1, 1), [theta], [theta], [[] for _ in rows], 0, 0)
+        return Step(losses(), flags, torch.zeros(1, 1), [theta], [theta], [[] for _ in rows], 0, 0, losses)
 
     return make
 

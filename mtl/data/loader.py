@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
@@ -72,15 +73,24 @@ class Loader:
             members = indices[number * self.batch_size : (number + 1) * self.batch_size]
             yield self._batch(members, epoch, number)
 
-    def _batch(self, indices: Tensor, epoch: int, number: int) -> Batch:
+    def further(self, epoch: int, number: int) -> Iterator[Batch]:
+        """Batches beside the batch `number` of a training epoch, without end: each drawn by itself from all pictures.
+
+        They depend on (seed, epoch, number) alone, as do those of the epoch, which they leave as they are.
+        """
+        for draw in count():
+            order = torch.randperm(len(self.indices), generator=self._generator("further", epoch, number, draw))
+            yield self._batch(self.indices[order[: self.batch_size]], epoch, number, draw)
+
+    def _batch(self, indices: Tensor, *place: int) -> Batch:
         pictures = torch.from_numpy(self._images[indices.numpy()]).to(self._device)
         labels = self._labels[indices]
         if self._augment:
-            generator = self._generator("augmentation", epoch, number)
+            generator = self._generator("augmentation", *place)
             pictures = flip_and_shift(pictures, self._augment.flip, self._augment.shift, generator)
             if self._noise:
                 # One for each task: a single-task run sees the same noise as a multi-task run.
-                noise = [self._generator(f"noise of {task.name}", epoch, number) for task in self._tasks]
+                noise = [self._generator(f"noise of {task.name}", *place) for task in self._tasks]
                 labels = self._noise.visit(labels, self._tasks, noise)
         masks = ~labels.isnan()
         return Batch(

@@ -55,6 +55,16 @@ class Jacobian:
             parameter.grad = view
 
 
+def gradient_rows(losses: Sequence[Tensor], parameters: Sequence[Parameter]) -> Tensor:
+    """Gradients of the A `losses` with respect to `parameters` (n numbers together), as [A, n]; no `.grad` changes."""
+    rows = []
+    for k, loss in enumerate(losses):
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=k < len(losses) - 1, allow_unused=True)
+        pairs = zip(gradients, parameters, strict=True)
+        rows.append(torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs]))
+    return torch.stack(rows)
+
+
 def representation_rows(features: Tensor, losses: Sequence[Tensor], heads: Sequence[Sequence[Parameter]]) -> Tensor:
     """Gradients of the A `losses` with respect to `features` [B, D], as [A, B D]; heads get their own gradients.
 
@@ -76,13 +86,13 @@ def least_squares_weights(rows: Tensor, update: Tensor) -> tuple[Tensor, Tensor]
     `rows` [A, n], `update` [n]. Solved on the matrix of cosines in float64 by pseudo-inverse: parallel gradients share
     the weight, a zero gradient has none. The relative distance is 0 where the update lies in the span of the rows.
     """
-    products = _products(rows, rows)
-    norms = products.diagonal().sqrt()
+    squared = products(rows, rows)
+    norms = squared.diagonal().sqrt()
     scale = torch.where(norms > 0, 1 / norms, 0.0)
     # What is not finite stays so through the right-hand side; in the matrix it would make pinv raise, where the run's
     # own check can name the task.
-    cosines = (products * scale[:, None] * scale).nan_to_num(0.0, 0.0, 0.0)
-    right = scale * _products(rows, update[None])[:, 0]
+    cosines = (squared * scale[:, None] * scale).nan_to_num(0.0, 0.0, 0.0)
+    right = scale * products(rows, update[None])[:, 0]
     effective = (scale * (torch.linalg.pinv(cosines, rtol=1e-6, hermitian=True) @ right)).to(rows.dtype)
     distance = torch.linalg.vector_norm(torch.addmv(update, rows.T, effective, beta=-1))
     return effective, distance / torch.linalg.vector_norm(update).clamp(min=torch.finfo(rows.dtype).tiny)
@@ -90,10 +100,10 @@ def least_squares_weights(rows: Tensor, update: Tensor) -> tuple[Tensor, Tensor]
 
 def gramian(rows: Tensor) -> Tensor:
     """J J^T [A, A] of `rows` J [A, n], in the dtype of the rows."""
-    return _products(rows, rows).to(rows.dtype)
+    return products(rows, rows).to(rows.dtype)
 
 
-def _products(left: Tensor, right: Tensor) -> Tensor:
+def products(left: Tensor, right: Tensor) -> Tensor:
     """`left` [A, n] times `right` [B, n] transposed: [A, B] in float64, summed in float64 over pieces of 4096 columns.
 
     A single float32 product adds up n numbers one after another: for 11 million parameters its cosines are wrong by
@@ -102,5 +112,5 @@ def _products(left: Tensor, right: Tensor) -> Tensor:
     number = left.shape[1] // 4096
     whole = number * 4096
     one, other = (rows[:, :whole].view(len(rows), number, 4096).transpose(0, 1) for rows in (left, right))
-    products = torch.bmm(one, other.transpose(1, 2)).sum(0, dtype=torch.float64)
-    return products + left[:, whole:] @ right[:, whole:].T
+    whole_part = torch.bmm(one, other.transpose(1, 2)).sum(0, dtype=torch.float64)
+    return whole_part + left[:, whole:] @ right[:, whole:].T

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mtl.tasks import Task
+from mtl.weighting.simplex import on_simplex
 from mtl.weighting.tracked import Tracked
 
 
@@ -43,13 +44,3 @@ class MoCo(Tracked):
         shares = on_simplex(shares - self.gamma * (rows @ (rows.T @ shares) + self.rho * shares))
         self.shares[self.at] = (part * shares).to(self.shares.dtype)
         return shares @ rows
-
-
-def on_simplex(point: Tensor) -> Tensor:
-    """The nearest point to `point` [A] with entries of at least 0 that sum to 1 (Duchi et al., ICML 2008, figure 1)."""
-    falling, _ = point.sort(descending=True)
-    counts = torch.arange(1, len(point) + 1, device=point.device)
-    excess = (falling.cumsum(0) - 1) / counts
-    # Of the last entry that stays above 0: gather, since a tensor as an index would wait for the device.
-    last = (falling > excess).sum() - 1
-    return (point - excess.gather(0, last.view(1))).clamp(min=0)

@@ -25,5 +25,6 @@ class Step:
     heads: list[list[Parameter]]  # trainable parameters of each task's head
     epoch: int
     index: int  # of the step within the epoch
-    # "same": the losses of this batch again, with the parameters as they are then; the network's statistics stay
+    # Losses with the parameters as they are then, while the network's statistics stay: of this batch again ("same"), or
+    # of a further one of the training pictures ("train"), another at each call
     forward: Callable[[str], list[Tensor]] = _no_forward

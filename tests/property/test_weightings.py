@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -62,7 +61,7 @@ def test_yaml_says_what_the_method_is(weighting_name, make_weighting, tasks):
     kind = make_weighting(weighting_name, tasks).kind
     # By what it costs: GradNorm sends weighted losses into the network and needs gradients for the weights.
     assert node["kind"] == ("gradient-based" if "gradients" in node["uses"] else "loss-based")
-    assert set(node["uses"]) <= {"training losses", "training metrics", "gradients", "hold-out"}
+    assert set(node["uses"]) <= {"training losses", "training metrics", "gradients", "further batches"}
     assert "gradients" in node["uses"] or kind == "total"
     assert (node["paper"] is None) == (node["year"] is None)
     assert node["paper"] is None or str(node["year"]) in node["paper"]
@@ -125,14 +124,9 @@ def test_inactive_task_is_as_if_it_were_not_there(weighting_name, make_weighting
     torch.testing.assert_close(weights[kept], wanted)
 
 
-def step_of(bench, inactive=()):
-    """A step that can give the losses of its batch again, as the loop's can."""
-    return replace(bench.step(inactive), forward=lambda batch: bench.losses(inactive)[1])
-
-
 def train(method, optimizer, bench, inactive=()):
     optimizer.zero_grad(set_to_none=True)
-    step = step_of(bench, inactive)
+    step = bench.step(inactive)
     weights = method.backward(step)
     optimizer.step()
     method.after_step(step)
@@ -199,7 +193,7 @@ def test_state_survives_a_checkpoint(weighting_name, make_weighting, make_bench,
     optimizer = torch.optim.SGD(method.parameters(), lr=0.5) if list(method.parameters()) else None
     for mean in ([0.3, 0.7, 1.6], [0.2, 0.69, 1.0], [0.2, 0.3, 1.0]):
         for _ in range(2):
-            step = step_of(bench)
+            step = bench.step()
             method.zero_grad()
             method.backward(step)
             if optimizer:
@@ -243,10 +237,8 @@ def test_a_loss_based_step_does_not_wait_for_the_device(weighting_name, make_wei
     shared = [torch.nn.Parameter(torch.empty(4, device="meta"))]
     for index in range(2):
         losses = [shared[0].square().sum() for _ in tasks]
-        again = [loss.detach() for loss in losses]
-        step = Step(
-            losses, [True] * 3, shared[0], shared, shared, [[], [], []], 0, index, lambda batch, again=again: again
-        )
+        again = lambda batch: [shared[0].square().sum() for _ in tasks]  # noqa: E731
+        step = Step(losses, [True] * 3, shared[0], shared, shared, [[], [], []], 0, index, again)
         assert method.backward(step).device.type == "meta"
         method.after_step(step)
 

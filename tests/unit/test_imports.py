@@ -43,6 +43,7 @@ LEVELS: list[list[str]] = [
 # Modules that are one part: those of a plan, and those that read picture files into an array together.
 PARTS = {
     "mtl.estimate": "mtl.plan",
+    "mtl.sentences": "mtl.config",
     "mtl.data.decode": "mtl.data.pack",
     "mtl.data.duplicates": "mtl.data.pack",
     "mtl.data.names": "mtl.data.pack",
@@ -64,8 +65,8 @@ FORBIDDEN = {
 }
 # Package -> the only places that import it; `lazily` those that do so inside a function (or for annotations).
 PACKAGES: dict[str, list[str]] = {
-    "hydra": ["run", "mtl.config", "mtl.experiment", "mtl.callbacks", "hydra_plugins"],
-    "omegaconf": ["run", "mtl.config", "mtl.experiment", "mtl.callbacks", "hydra_plugins"],
+    "hydra": ["run", "mtl.config", "mtl.sentences", "mtl.experiment", "mtl.callbacks", "hydra_plugins"],
+    "omegaconf": ["run", "mtl.config", "mtl.sentences", "mtl.experiment", "mtl.callbacks", "hydra_plugins"],
     "torchjd": ["mtl.weighting"],
     "torchvision": ["mtl.backbones"],
     "wandb": ["mtl.loggers", "mtl.report.aggregate"],
@@ -90,6 +91,7 @@ NO_TORCH = [
     "mtl.board",
     "mtl.loggers",
     "mtl.config",
+    "mtl.sentences",
     "mtl.callbacks",
     "run",
     "hydra_plugins",

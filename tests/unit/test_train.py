@@ -355,7 +355,7 @@ def test_losses_of_the_same_batch_again(bench, make_bench):
 def test_another_batch_is_refused(bench):
     weighting = Recording(bench.tasks)
     Trial(bench, weighting, epochs=1).fit()
-    with pytest.raises(ValueError, match="not of 'holdout'"):
+    with pytest.raises(ValueError, match="no losses of a batch 'holdout'"):
         weighting.steps[0][0].forward("holdout")
 
 

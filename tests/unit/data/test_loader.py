@@ -198,3 +198,33 @@ def test_fresh_noise_differs_at_each_visit(make, labels):
     }
     assert len(ages) == 10
     assert labels[7, 0] == 8  # the stored label is untouched
+
+
+def test_further_batches_are_drawn_each_by_itself(make, images):
+    """From all pictures of the part, without one twice in a batch; another at each draw and place, and each time so."""
+    loader = make(seed=1)
+    draws = [batch for batch, _ in zip(loader.further(2, 1), range(60), strict=False)]
+    members = [tuple(batch.indices.tolist()) for batch in draws]
+    assert len(set(members)) == 60
+    assert all(len(set(batch)) == loader.batch_size for batch in members)
+    assert {index for batch in members for index in batch} == set(range(3, 40))
+    again = next(make(seed=1).further(2, 1))
+    assert torch.equal(again.images, draws[0].images)
+    assert torch.equal(again.targets, draws[0].targets)
+    others = [next(make(seed=1).further(*place)).indices.tolist() for place in ((2, 2), (3, 1))]
+    assert tuple(others[0]) != members[0] != tuple(others[1])
+    assert next(make(seed=2).further(2, 1)).indices.tolist() != list(members[0])
+    assert all(list(batch) not in [b.indices.tolist() for b in loader.epoch(2)] for batch in members)
+
+
+def test_further_batches_are_augmented_anew_and_leave_those_of_the_epoch(make):
+    """The same picture in two draws looks different; the epoch's batches are the same whether others are drawn."""
+    loader = make(indices=range(8), seed=1)
+    one, two = (batch for batch, _ in zip(loader.further(0, 0), range(2), strict=False))
+    assert not torch.equal(one.images[one.indices.argsort()], two.images[two.indices.argsort()])
+    quiet = content(make(seed=1), 0)
+    loud, loader = [], make(seed=1)
+    for number, batch in enumerate(loader.epoch(0)):
+        next(loader.further(0, number))
+        loud.append((batch.images, batch.targets, batch.masks, batch.indices))
+    assert equal(quiet, loud)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from mtl.weighting.control import Control
-from mtl.weighting.moco import on_simplex
+from mtl.weighting.simplex import on_simplex
 
 ROWS = torch.diag(torch.tensor([1.0, 2.0]))
 
@@ -77,6 +79,12 @@ def test_projection(number):
         assert found.sum().item() == pytest.approx(1.0)
         assert found.min() >= 0
         assert ((torch.eye(number, dtype=torch.float64) - found) @ (point - found)).max() <= 1e-12
+
+
+def test_projection_of_large_and_of_unknown_numbers():
+    """In float32 too, where 1 is nothing beside 1e8; what is not a number stays so."""
+    assert on_simplex(torch.tensor([-7e8, 3e8, -9e8])).tolist() == [0.0, 1.0, 0.0]
+    assert on_simplex(torch.tensor([math.nan, 1.0, 2.0])).isnan().all()
 
 
 def test_representation_is_refused(tasks, make_weighting):
