@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -76,7 +77,7 @@ def stepper(name: str, options: argparse.Namespace, model: HydraNet, tasks: Sequ
     def weighted() -> None:
         model.zero_grad(set_to_none=True)
         method.zero_grad()
-        step, _ = steps.make(batch)
+        step, _ = steps.make(batch, further=repeat(batch))
         method.backward(step)
         method.after_step(step)
 

@@ -23,15 +23,17 @@ class GradNorm(Weighting):
     It costs K backward passes down to the last shared layer, and for `weighting.method.lr` no schedule.
 
     L(0) is the loss of the task's first batch. Weights that a step would make negative are 0 (the paper does not say).
-    With inactive tasks the others learn among themselves and keep their sum. Other codes differ: LibMTL has
-    K softmax(s), all shared parameters and the main optimizer; lucidrains -alpha and the mean; SamsungLabs scales
-    inside the graph; LucasBoTang makes a new Adam each step. Losses below 1e-8 count as 1e-8; at a negative one the run
-    stops.
+    With `softmax`, as in LibMTL, w is K softmax(s) and s takes the step: no weight reaches 0 and none is scaled. With
+    inactive tasks the others learn among themselves and, without softmax, keep their sum. Other codes differ: LibMTL
+    has all shared parameters and the main optimizer; lucidrains -alpha and the mean; SamsungLabs scales inside the
+    graph; LucasBoTang makes a new Adam each step. Losses below 1e-8 count as 1e-8; at a negative one the run stops.
     """
 
     floor = 1e-8
 
-    def __init__(self, tasks: Sequence[Task], alpha: float, lr: float, optimizer: Literal["adam", "sgd"]) -> None:
+    def __init__(
+        self, tasks: Sequence[Task], alpha: float, lr: float, optimizer: Literal["adam", "sgd"], softmax: bool
+    ) -> None:
         super().__init__(tasks)
         if not alpha >= 0:
             raise ValueError(f"weighting.method.alpha={alpha}: expected a number of at least 0.")
@@ -39,7 +41,9 @@ class GradNorm(Weighting):
             raise ValueError(f"weighting.method.lr={lr}: expected a number above 0.")
         if optimizer not in ("adam", "sgd"):
             raise ValueError(f"weighting.method.optimizer={optimizer}: expected adam or sgd.")
-        self.alpha = alpha
+        if not isinstance(softmax, bool):
+            raise ValueError(f"weighting.method.softmax={softmax}: expected true or false.")
+        self.alpha, self.softmax = alpha, softmax
         self.learnt = Learnt(len(tasks), 1.0, lr, rule=optimizer)
         self.register_buffer("initial", torch.zeros(len(tasks)))  # L(0), 0: no batch yet
         self.initial: Tensor
@@ -47,7 +51,12 @@ class GradNorm(Weighting):
 
     def total(self, losses: Tensor) -> Tensor:
         """sum w_i L_i."""
-        return (self.learnt.value[self.at] * losses).sum()
+        return (self.current()[self.at] * losses).sum()
+
+    def current(self) -> Tensor:
+        """w [K]."""
+        value = self.learnt.value
+        return len(value) * torch.softmax(value, 0) if self.softmax else value
 
     def look(self, step: Step) -> None:
         """Norms n [A] of the gradients at the last shared layer.
@@ -76,9 +85,14 @@ class GradNorm(Weighting):
         at, losses, norms = self.at, self.losses, self._norms
         self.initial[at] = torch.where(self.initial[at] == 0, losses.to(self.initial.dtype), self.initial[at])
         rates = losses / self.initial[at]
-        weighted = self.learnt.value[at] * norms
+        weights = self.current()[at]
+        weighted = weights * norms
         target = weighted.mean() * (rates / rates.mean()) ** self.alpha
+        slope = norms * torch.sign(weighted - target)
+        if self.softmax:
+            self.learnt.step(at, weights * (slope - (weights * slope).sum() / len(self.tasks)))
+            return
         others = self.learnt.value.sum() - self.learnt.value[at].sum()
-        self.learnt.step(at, norms * torch.sign(weighted - target))
+        self.learnt.step(at, slope)
         weights = self.learnt.value[at].clamp(min=0)
         self.learnt.value[at] = weights * (len(self.tasks) - others) / weights.sum()

@@ -76,6 +76,7 @@ def test_there_are_cases():
     assert len(STATELESS) == 24
     assert len(PCGRAD) == 29
     assert len(DWA_CASES) == 4
+    assert len(WINDOWS) == 2
 
 
 @pytest.mark.parametrize("case", STATELESS)
@@ -121,6 +122,21 @@ def test_dwa(case, linear_step):
             method.total(values).backward()
             assert_near(values.grad, wanted, case["tol"])
         method.end_epoch(torch.tensor(batches, dtype=torch.float64).mean(0), {})
+
+
+WINDOWS = cases("dwa", "dwa_window")
+
+
+@pytest.mark.parametrize("case", WINDOWS)
+def test_dwa_over_a_window_of_steps(case, linear_step):
+    hyper, steps = case["hyper"], case["inputs"]["losses_per_step"]
+    number = len(steps[0])
+    method = DWA(named(number), hyper["temperature"], hyper["iteration_window"]).double()
+    for values, wanted in zip(steps, case["expected"]["weights_per_step"], strict=True):
+        assert_near(method.backward(linear_step(torch.eye(number).double(), values)), wanted, case["tol"], floor=1e-6)
+        losses = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+        method.total(losses).backward()
+        assert_near(losses.grad, wanted, case["tol"])
 
 
 PCGRAD = cases("pcgrad", "pcgrad")

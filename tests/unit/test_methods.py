@@ -39,7 +39,7 @@ def test_code_is_found_in_yaml_and_module():
     assert BY_NAME["sum"].code.endswith("(Sum)")
     assert BY_NAME["dwa"].code.endswith("(DWA)")
     assert BY_NAME["uncertainty"].code == "own"
-    assert BY_NAME["dwa"].hyperparameters == {"temperature": 2.0}
+    assert BY_NAME["dwa"].hyperparameters == {"temperature": 2.0, "window": None}
 
 
 def test_readme_has_this_very_table():

@@ -86,3 +86,25 @@ def test_history_is_in_the_state(tasks, linear_step):
 def test_refuses_a_temperature(tasks, temperature):
     with pytest.raises(ValueError, match=r"weighting\.method\.temperature=.*expected a number above 0\."):
         DWA(tasks, temperature=temperature)
+
+
+def test_a_window_moves_with_the_steps_of_its_task_and_is_saved(tasks, linear_step):
+    """Losses 2, 4, 8 and 1, 1, 1, with sick absent in between: r = (8/4, 1, 1) for a window of one step."""
+    method = DWA(tasks, 1.0, window=1)
+    for value, active in ((2.0, True), (4.0, False), (4.0, True), (8.0, True)):
+        found = method.backward(linear_step(torch.eye(3), [value if active else 4.0, 1.0, 1.0], [True, active, True]))
+    assert method.counts == [4, 3, 4]
+    assert method.recent.tolist() == [[4.0, 8.0], [1.0, 1.0], [1.0, 1.0]]
+    wanted = (3 * torch.softmax(torch.tensor([2.0, 1.0, 1.0]), 0)).tolist()
+    assert found.tolist() == pytest.approx(wanted)
+    other = DWA(tasks, 1.0, window=1)
+    other.load_state_dict(method.state_dict())
+    step = linear_step(torch.eye(3), [1.0, 5.0, 0.3])
+    assert torch.equal(method.backward(step), other.backward(linear_step(torch.eye(3), [1.0, 5.0, 0.3])))
+    assert other.counts == [5, 4, 5]
+
+
+@pytest.mark.parametrize("window", [0, 1.5, True])
+def test_wrong_windows(tasks, window):
+    with pytest.raises(ValueError, match=rf"weighting\.method\.window={window}: expected a whole number"):
+        DWA(tasks, 1.0, window=window)
