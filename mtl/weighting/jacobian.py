@@ -57,12 +57,13 @@ class Jacobian:
 
 def gradient_rows(losses: Sequence[Tensor], parameters: Sequence[Parameter]) -> Tensor:
     """Gradients of the A `losses` with respect to `parameters` (n numbers together), as [A, n]; no `.grad` changes."""
-    rows = []
+    first = parameters[0]
+    rows = torch.empty(len(losses), sum(p.numel() for p in parameters), dtype=first.dtype, device=first.device)
     for k, loss in enumerate(losses):
         gradients = torch.autograd.grad(loss, parameters, retain_graph=k < len(losses) - 1, allow_unused=True)
         pairs = zip(gradients, parameters, strict=True)
-        rows.append(torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs]))
-    return torch.stack(rows)
+        torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs], out=rows[k])
+    return rows
 
 
 def representation_rows(features: Tensor, losses: Sequence[Tensor], heads: Sequence[Sequence[Parameter]]) -> Tensor:
