@@ -99,10 +99,14 @@ def _lines(study: Study, table: Table, comparisons: Comparisons, signs: tuple[st
         level = f"{100 * comparisons.choices.level:g}"
         bases = {one.baseline.label for one in comparisons.of(SCORE).values()}
         base = bases.pop() if len(bases) == 1 else "the baseline"
+        told = [one.verdict for c in table.columns for one in comparisons.of(c.key, c.higher).values()]
+        words = f"no difference above {comparisons.choices.margin:g}"
+        near = f", or {words}, as its verdict says" if words in told else ""
         lines.append(
             f"{signs[0]}: better than {base}, {signs[1]}: worse, by {level} % intervals over seeds, simultaneous "
             "over the rows of a column (Dunnett, blocked by seed; by Bonferroni from each row's own differences where "
-            "spreads differ); columns are not adjusted for one another. The rest is undecided, not equal."
+            "spreads differ); columns are not adjusted for one another. The rest is undecided, not "
+            f"equal{near}."
         )
     return lines
 

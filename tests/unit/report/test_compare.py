@@ -68,7 +68,11 @@ def test_undecided_says_how_many_seeds_would_decide(three):
 
 
 def test_an_interval_within_the_margin_is_no_difference_that_matters(three):
-    assert tabled(three, margin=5).comparisons.of(SCORE)["rlw"].verdict == "no difference above 5"
+    made = tabled(three, margin=5)
+    assert made.comparisons.of(SCORE)["rlw"].verdict == "no difference above 5"
+    rest = "The rest is undecided, not equal"
+    assert made.caption.lines[-1].endswith(f"{rest}, or no difference above 5, as its verdict says.")
+    assert tabled(three).caption.lines[-1].endswith(f"{rest}.")
 
 
 def test_the_baseline_is_chosen_by_name(three):
