@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
-from mtl.display import Screen
+from mtl.screen import Screen
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from mtl import display
-from mtl.display import Display, clock, fit, groups, headings, progress_bar
+from mtl.display import Display, fit, groups, headings, progress_bar
+from mtl.screen import clock
 
 ROOT = Path(__file__).parents[2]
 TASKS = ["age", "sick", "species"]

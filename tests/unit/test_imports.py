@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 # From the ground up. A part imports from lower levels only; within a part its modules may import one another.
 LEVELS: list[list[str]] = [
-    ["mtl.losses", "mtl.metrics", "mtl.identity", "mtl.data.batch"],
+    ["mtl.losses", "mtl.metrics", "mtl.identity", "mtl.screen", "mtl.data.batch"],
     ["mtl.claim", "mtl.display", "mtl.interrupt", "mtl.conflict"],
     ["mtl.rundir", "mtl.tasks", "mtl.board", "mtl.data.augment", "mtl.data.split", "mtl.data.pack"],
     ["mtl.data.noise", "mtl.data.trunk"],
@@ -74,7 +74,7 @@ PACKAGES: dict[str, list[str]] = {
     "pandas": ["mtl.report"],
     "matplotlib": ["mtl.report"],
     "scipy": ["mtl.report"],
-    "rich": ["mtl.report", "mtl.display", "mtl.board", "mtl.methods"],
+    "rich": ["mtl.report", "mtl.screen", "mtl.board", "mtl.methods"],
     "plotly": ["mtl.report"],
     "PIL": ["mtl.data", "mtl.report"],
 }
@@ -88,6 +88,7 @@ NO_TORCH = [
     "mtl.claim",
     "mtl.study",
     "mtl.display",
+    "mtl.screen",
     "mtl.board",
     "mtl.loggers",
     "mtl.config",
