@@ -1,20 +1,38 @@
-"""`mode=plan`: how long the runs of a study that are still to train will take, and how much disk."""
+"""Before the first job of a multirun: what it will train; in `mode=plan` how long that takes, and how much disk."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
 from mtl.build import build_loaders, build_parts, load_data
 from mtl.check import check, duration
 from mtl.environment import set_threads
-from mtl.plan import Job
+from mtl.plan import Job, keep, plan, summary
 from mtl.rundir import describe
 
 _RECORDS = 0.2  # MiB: what a run leaves beside its checkpoint
 _MIB = 2**20
+
+
+def begin(jobs: Sequence[tuple[Sequence[str], Mapping[str, Any]]], n_jobs: int) -> None:
+    """Say what a multirun will train, and write it down; in mode=plan say what it will cost instead.
+
+    Raises:
+        ValueError: pictures that cannot be used.
+    """
+    found = plan(jobs)
+    mode = {job.config["mode"] for job in found}
+    if mode == {"check"}:
+        return
+    print(*summary(found), sep="\n")
+    if "plan" in mode:
+        estimate(found, n_jobs)
+    else:
+        keep(found)
 
 
 def estimate(jobs: Sequence[Job], n_jobs: int) -> None:

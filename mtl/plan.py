@@ -43,25 +43,6 @@ class Job:
     mistake: str = ""
 
 
-def begin(jobs: Sequence[tuple[Sequence[str], Mapping[str, Any]]], n_jobs: int) -> None:
-    """Say what a multirun will train, and write it down; in mode=plan say what it will cost instead.
-
-    Raises:
-        ValueError: pictures that cannot be used.
-    """
-    found = plan(jobs)
-    mode = {job.config["mode"] for job in found}
-    if mode == {"check"}:
-        return
-    print(*summary(found), sep="\n")
-    if "plan" in mode:
-        from mtl.estimate import estimate
-
-        estimate(found, n_jobs)
-    else:
-        keep(found)
-
-
 def plan(jobs: Sequence[tuple[Sequence[str], Mapping[str, Any]]]) -> list[Job]:
     """The runs of `jobs`, each its overrides and its resolved config; the pictures are packed if they are not yet.
 

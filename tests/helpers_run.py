@@ -19,7 +19,7 @@ from typing import Self
 
 ROOT = Path(__file__).parents[1]
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["pytest", "torchvision", "mtl.experiment", "mtl.plan", "pandas", "optuna"])
+_CONTEXT.set_forkserver_preload(["pytest", "torchvision", "mtl.experiment", "mtl.estimate", "pandas", "optuna"])
 
 
 class Run:

@@ -33,6 +33,8 @@ class Weighting(nn.Module):
     #: weight of a negative one is NaN, for which the run stops at its next look and names the task. (Asking whether a
     #: loss is negative would wait for the device at every step.) None: any loss will do.
     floor: float | None = None
+    #: what keeps the method from gradients of the representation, which belong to the pictures of one batch; or None
+    parameters_only: str | None = None
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         super().__init__()
@@ -101,8 +103,13 @@ class Weighting(nn.Module):
         """Apply the controls, and let this method see the losses times the weights of the method `prescale`.
 
         Raises:
-            ValueError: `prescale` works on gradients, or the method brings one of its own.
+            ValueError: `prescale` works on gradients, or the method brings one of its own; or `parameters_only`.
         """
+        if self.parameters_only and control.features == "representation":
+            raise ValueError(
+                f"control.features=representation: {type(self).__name__} {self.parameters_only}, and those of the "
+                "representation belong to the pictures of one batch; use parameters."
+            )
         if prescale is not None and prescale.kind != "total":
             raise ValueError("weighting@prescale: expected a loss-based method, which can scale losses.")
         if prescale is not None and self.prescale is not None:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from mtl.tasks import Task
 from mtl.weighting.base import Weighting
-from mtl.weighting.control import Control
 from mtl.weighting.jacobian import gradient_rows, products
 from mtl.weighting.simplex import on_simplex
 from mtl.weighting.step import Step
@@ -22,23 +21,12 @@ class DoubleSampling(Weighting):
     third, which the weights are for. With inactive tasks the others share what they have.
     """
 
+    parameters_only = "multiplies gradients of two batches"
+
     def __init__(self, tasks: Sequence[Task]) -> None:
         super().__init__(tasks)
         self.register_buffer("shares", torch.full((len(tasks),), 1 / len(tasks)))
         self.shares: Tensor
-
-    def compose(self, control: Control, prescale: Weighting | None) -> None:
-        """See `Weighting`.
-
-        Raises:
-            ValueError: gradients of the representation, which belong to the pictures of one batch.
-        """
-        if control.features == "representation":
-            raise ValueError(
-                f"control.features=representation: {type(self).__name__} multiplies gradients of two batches, and "
-                "those of the representation belong to the pictures of one; use parameters."
-            )
-        super().compose(control, prescale)
 
     def look(self, step: Step) -> None:
         """Move the shares."""

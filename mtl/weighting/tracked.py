@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mtl.tasks import Task
 from mtl.weighting.base import Weighting
-from mtl.weighting.control import Control
 
 
 class Tracked(Weighting):
@@ -19,22 +18,11 @@ class Tracked(Weighting):
     It is a part of the state: as large as K networks, in the checkpoint too. An inactive task's average stays.
     """
 
+    parameters_only = "averages gradients over steps"
+
     def __init__(self, tasks: Sequence[Task]) -> None:
         super().__init__(tasks)
         self.tracked: Tensor | None = None  # n is known at the first step
-
-    def compose(self, control: Control, prescale: Weighting | None) -> None:
-        """See `Weighting`.
-
-        Raises:
-            ValueError: gradients of the representation, which belong to the pictures of one batch.
-        """
-        if control.features == "representation":
-            raise ValueError(
-                f"control.features=representation: {type(self).__name__} averages gradients over steps, and those of "
-                "the representation belong to the pictures of one batch; use parameters."
-            )
-        super().compose(control, prescale)
 
     def track(self, jacobian: Tensor, keep: float) -> Tensor:
         """keep * average + (1 - keep) * jacobian of the active tasks, [A, n]; this is the average from now on."""

@@ -37,12 +37,11 @@ LEVELS: list[list[str]] = [
     ["mtl.results"],
     ["mtl.report", "mtl.check", "mtl.replay", "mtl.methods", "mtl.search", "mtl.study", "mtl.pool"],
     ["mtl.plan"],
-    ["mtl.experiment", "mtl.callbacks", "mtl.ledger"],
+    ["mtl.experiment", "mtl.callbacks", "mtl.ledger", "mtl.estimate"],
     ["run", "mtl.tune", "hydra_plugins.mtl_blocks", "hydra_plugins.mtl_local"],
 ]
-# Modules that are one part: those of a plan, and those that read picture files into an array together.
+# Modules that are one part: a config's and its mistakes', and those that read picture files into an array together.
 PARTS = {
-    "mtl.estimate": "mtl.plan",
     "mtl.sentences": "mtl.config",
     "mtl.data.decode": "mtl.data.pack",
     "mtl.data.duplicates": "mtl.data.pack",
