@@ -24,6 +24,7 @@ import yaml
 from mtl.build import build_parts, build_weighting, load_data, settle, tasks_of
 from mtl.environment import git_state
 from mtl.identity import run_name
+from mtl.loggers import preload
 from mtl.replay import call_after_source
 from mtl.rundir import RunDir
 from mtl.study import PLANS
@@ -77,6 +78,7 @@ def _import_all(config: Mapping[str, Any]) -> None:
     torch.set_num_threads(1)  # a pool of threads does not survive a fork; each run sets its own number
     with suppress(ValueError):  # its own job will say so
         build_parts({**config, "train": config["train"] | {"device": "cpu"}})
+    preload(config["logger"]["wandb"]["mode"])
 
 
 def keep(jobs: Sequence[Job]) -> None:

@@ -129,7 +129,9 @@ def _checked(config: dict[str, Any]) -> Mapping[str, Any]:
     import torch
 
     from mtl.build import build_parts, load_data
+    from mtl.loggers import preload
 
+    preload(config["logger"]["wandb"]["mode"])
     # This process will be forked, which neither a pool of threads nor CUDA survives.
     torch.set_num_threads(1)
     weighting = build_parts(config | {"train": config["train"] | {"device": "cpu"}}).weighting
