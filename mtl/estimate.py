@@ -12,14 +12,17 @@ from mtl.build import build_loaders, build_parts, load_data
 from mtl.check import check, duration
 from mtl.environment import set_threads
 from mtl.plan import Job, keep, plan, summary
+from mtl.pool import Pool
 from mtl.rundir import describe
 
 _RECORDS = 0.2  # MiB: what a run leaves beside its checkpoint
 _MIB = 2**20
 
 
-def begin(jobs: Sequence[tuple[Sequence[str], Mapping[str, Any]]], n_jobs: int) -> None:
+def begin(jobs: Sequence[tuple[Sequence[str], Mapping[str, Any]]], launcher: Mapping[str, Any]) -> None:
     """Say what a multirun will train, and write it down; in mode=plan say what it will cost instead.
+
+    `launcher`: its options, of which `local` has `n_jobs` and `jobs_per_gpu`.
 
     Raises:
         ValueError: pictures that cannot be used.
@@ -30,7 +33,8 @@ def begin(jobs: Sequence[tuple[Sequence[str], Mapping[str, Any]]], n_jobs: int) 
         return
     print(*summary(found), sep="\n")
     if "plan" in mode:
-        estimate(found, n_jobs)
+        pool = Pool(launcher["n_jobs"], launcher["jobs_per_gpu"]) if "n_jobs" in launcher else None
+        estimate(found, len(pool.slots) if pool else 1)
     else:
         keep(found)
 

@@ -28,7 +28,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweepe
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn
 from hydra.errors import OverrideParseException
+from hydra.plugins.launcher import Launcher
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
@@ -64,7 +66,7 @@ class BlockSweeperConf(BasicSweeperConf):
     """The basic sweeper's options, the blocks (lists of overrides), and a check.
 
     `check` names a function (config, choices) that gives the resolved config of a job, and raises for one which no job
-    can have; `plan` one that is called with all of them, as (overrides, resolved config), and the jobs at a time.
+    can have; `plan` one that is called with all of them, as (overrides, resolved config), and the launcher's options.
     """
 
     _target_: str = "hydra_plugins.mtl_blocks.BlockSweeper"
@@ -74,6 +76,17 @@ class BlockSweeperConf(BasicSweeperConf):
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="mtl_blocks", node=BlockSweeperConf, provider="mtl")
+
+
+class NoLauncher(Launcher):
+    """Starts nothing."""
+
+    def setup(self, **kwargs: Any) -> None:
+        """Needs nothing."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """No job, no return."""
+        return []
 
 
 class BlockSweeper(BasicSweeper):
@@ -90,11 +103,13 @@ class BlockSweeper(BasicSweeper):
         self.blocks, self.check, self.plan = list(blocks or [[]]), check, plan
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run every job; a study that wrote nothing leaves no folder."""
+        """Run every job, with mode=plan none; a study that wrote nothing leaves no folder."""
+        assert self.config is not None
+        if OmegaConf.select(self.config, "mode") == "plan":
+            self.launcher = NoLauncher()  # whichever was chosen: one that submits jobs elsewhere would do so
         try:
             return super().sweep(arguments)
         finally:
-            assert self.config is not None
             remove_if_empty(Path(self.config.hydra.sweep.dir))
 
     def split_arguments(  # type: ignore[override]  # static in Hydra, which calls it on the instance
@@ -131,4 +146,4 @@ class BlockSweeper(BasicSweeper):
             if self.check:
                 jobs.append((job, get_method(self.check)(config, config.hydra.runtime.choices)))
         if self.plan:
-            get_method(self.plan)(jobs, self.config.hydra.launcher.get("n_jobs") or 1)
+            get_method(self.plan)(jobs, self.config.hydra.launcher)

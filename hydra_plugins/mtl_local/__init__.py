@@ -51,8 +51,6 @@ class LocalLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run all jobs; how each ended, in their order."""
-        if self.config.mode == "plan":
-            return []
         setup_globals()
         from mtl.experiment import FAILED  # imports what every job needs, once
         from mtl.pool import Ended, Job, Pool

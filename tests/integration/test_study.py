@@ -88,6 +88,13 @@ def test_a_dry_run_says_runs_hours_and_disk_and_writes_nothing(place):
     assert not (place[0] / "runs" / "dry").exists()
 
 
+def test_a_dry_run_starts_no_job_whichever_launcher_was_chosen(place):
+    """One that submits to a cluster would submit; Hydra's own would train two steps of each job once more."""
+    output = run(place, "study=dry", "weighting=sum,dwa", "mode=plan", "hydra/launcher=basic")
+    assert output.splitlines()[-1].endswith("Nothing was written.")
+    assert not (place[0] / "runs" / "dry").exists()
+
+
 def test_a_finished_study_says_so(place, alone):
     assert "runs/alone: 4 runs: 4 to train" in alone.splitlines()
     assert len(DONE.findall(alone)) == 4
