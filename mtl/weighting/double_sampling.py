@@ -86,7 +86,8 @@ class SDMGrad(DoubleSampling):
 
     `steps` projected steps with momentum down the estimate of norm(J^T (w + preference v))^2 / 2, v = 1/K, which begin
     where the last ended; the weights are (w + preference v) / (1 + preference). A is divided by the squared mean of
-    the lengths, for which a negative diagonal counts as 0, so that `lr` does not depend on the scale of the losses.
+    the lengths, for which a negative diagonal counts as 0, so that `lr` does not depend on the scale of the losses; it
+    is at least 1e-8 of A's largest entry (theirs is at least 1e-8, too much for short gradients).
 
     As the authors' code and LibMTL have it: lr 10, momentum 0.5, 20 steps, and a preference (their lambda) of 0.3 (0.6
     is the code's own default, not that of its experiments). Own, because torchjd's starts anew when a run is resumed.
@@ -106,7 +107,9 @@ class SDMGrad(DoubleSampling):
 
     def follow(self, shares: Tensor, products: Tensor) -> Tensor:
         """The projected steps."""
-        scaled = products / (products.diagonal().clamp(min=0).sqrt().mean().square() + 1e-8)
+        squared = products.diagonal().clamp(min=0).sqrt().mean().square()
+        least = (1e-8 * products.abs().max()).clamp(min=torch.finfo(products.dtype).tiny)
+        scaled = products / torch.maximum(squared, least)
         velocity = torch.zeros_like(shares)
         for _ in range(self.steps):
             velocity = self.momentum * velocity + scaled @ (shares + self.preference / len(shares))

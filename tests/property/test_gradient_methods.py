@@ -18,6 +18,7 @@ METHODS = sorted(
 NON_CONFLICTING = ["mgda", "upgrad", "dualproj", "nash_mtl", "fairgrad", "conflict_free", "cagrad c=1.0"]
 #: gradients times a number: the update times that number, by the same weights
 LINEAR = ["mgda", "upgrad", "dualproj", "cagrad", "imtl_g", "conflict_free", "aligned_mtl", "pcgrad", "graddrop", "rgw"]
+LINEAR += ["gradvac", "sdmgrad"]
 #: each gradient times a number of its own: the same direction
 DIRECTION_OF_UNIT_GRADIENTS = ["nash_mtl", "imtl_g", "conflict_free", "mgda normalize=l2"]
 
