@@ -15,6 +15,7 @@ import time
 import pytest
 import yaml
 from helpers_run import Run
+from helpers_wandb import finished
 
 from mtl.config import CONF
 from mtl.rundir import RunDir
@@ -109,6 +110,18 @@ def test_two_at_a_time_are_equal_to_one_after_the_other(place, alone):
     for path in (place[0] / "runs" / "two").glob("*/env.json"):
         waiting = json.loads(path.read_text())["openmp"]
         assert waiting == {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}, "idle threads hold up the other job"
+
+
+def test_jobs_at_a_time_have_a_whole_wandb_run_each(place):
+    """Forked from one that has imported wandb: each starts a service of its own."""
+    run(place, "study=copied", "weighting=sum,dwa", "logger=wandb", "hydra.launcher.n_jobs=2")
+    folders = [path.parent for path in (place[0] / "runs" / "copied").glob("*/status.json")]
+    assert {RunDir(folder).status()["wandb"] for folder in folders} == {"offline"}
+    for folder in folders:
+        copy = finished(folder)
+        assert (copy.exit_code, copy.run.display_name) == (0, folder.name)
+        scores = [row["val/score"] for row in RunDir(folder).rows("history.jsonl")]
+        assert [row["val/score"] for row in copy.rows] == scores
 
 
 def test_two_commands_on_one_study_train_no_run_twice(place, alone):
