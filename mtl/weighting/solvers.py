@@ -79,10 +79,10 @@ def nonnegative(a: Array, b: Array) -> Array:
     x, passive, entering = np.zeros(b.shape), np.zeros(b.shape, dtype=bool), b > 0
     if not entering.any():
         return x
-    refused, identity = passive, np.eye(b.shape[-1])
+    identity = np.eye(b.shape[-1])
     largest = np.abs(a).max(), np.abs(b).max(-1, keepdims=True)
     for _ in range(10 * b.shape[-1] + 10):
-        before, passive = x, passive | entering
+        passive = passive | entering
         while True:
             part = np.where(passive[..., :, None] & passive[..., None, :], a, identity)
             z = np.linalg.solve(part, np.where(passive, b, 0.0)[..., None])[..., 0]
@@ -95,11 +95,9 @@ def nonnegative(a: Array, b: Array) -> Array:
             least = ratio.min(-1, keepdims=True)
             passive = passive & ~(blocking & (ratio <= least))
             x = np.where(passive, np.maximum(x + least * (z - x), 0.0), 0.0)
-        # Where nothing has changed, what entered had a positive slope by rounding only.
-        refused = (refused | entering) & (x == before).all(-1, keepdims=True)
         slope = b - x @ a
-        entering = slope > 8 * _EPS * (largest[1] + largest[0] * x.sum(-1, keepdims=True))
-        entering &= ~(passive | refused)
+        entering = slope > 8 * _EPS * (largest[1] + largest[0] * x.sum(-1, keepdims=True))  # else by rounding only
+        entering &= ~passive
         if not entering.any():
             return x
     raise ArithmeticError("no convergence in the nonnegative quadratic program")

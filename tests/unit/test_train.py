@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mtl.data.loader import Augment, Loader
 from mtl.optim import Schedule, build_optimizer, cosine
-from mtl.train import fit
+from mtl.train import Steps, fit
 from mtl.weighting.base import Weighting
 from mtl.weighting.constant import Constant
 
@@ -350,6 +350,23 @@ def test_losses_of_the_same_batch_again(bench, make_bench):
     assert Trial(other, Recording(other.tasks)).fit() == rows
     one, two = bench.model.state_dict(), other.model.state_dict()
     assert all(torch.equal(value, two[name]) for name, value in one.items())  # BatchNorm's statistics included
+
+
+def test_further_batches_are_those_of_the_place(bench):
+    """Others at each step and call, whatever was asked before: with a network that stays, losses tell them apart."""
+
+    class Asks(Recording):
+        def look(self, step):
+            asked.append([x.item() for _ in range(2) for x in step.forward("train")])
+
+    asked = []
+    trial = Trial(bench, Asks(bench.tasks), lr=0.0)
+    trial.fit()
+    assert len({tuple(half) for both in asked for half in (both[:3], both[3:])}) == 20
+    steps = Steps(bench.model, bench.tasks, CPU)
+    for n, found in enumerate(asked):
+        step, _ = steps.make(next(trial.loader.epoch()), further=trial.loader.further(n // 5, n % 5))
+        assert found == pytest.approx([x.item() for _ in range(2) for x in step.forward("train")])
 
 
 def test_another_batch_is_refused(bench):
