@@ -125,8 +125,9 @@ def test_a_wrong_value(command, override, tmp_path):
     assert not list(tmp_path.rglob("status.json"))
 
 
-def test_a_wrong_number_of_jobs(command):
+def test_a_wrong_number_of_jobs(command, tmp_path):
     assert "n_jobs=0: expected a whole number of at least 1" in one_sentence(command("-m", "hydra.launcher.n_jobs=0"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_wrong_value_in_one_job_stops_the_study_before_the_first(command, tmp_path):
