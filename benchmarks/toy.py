@@ -7,8 +7,9 @@ the variables, and a table of where they end.
     python benchmarks/toy.py --out docs/toy.png                     # the papers' setting: 50,000 steps, five starts
     python benchmarks/toy.py --cases tests/reference/cases/toy.json # against recorded ends of independent code
 
-A method is called where the training calls it (`total`, `weights` or `direction`); only the network is missing.
-Methods that need positive losses (uncertainty, gls, ...) or epochs (dwa, ...) do not apply: these losses are negative.
+A method is called where the training calls it (`total`, `weights` or `direction`, as a whole where it looks at more);
+only the network is missing. A further batch is the same problem again, for there is no noise. Methods that need
+positive losses (uncertainty, gls, ...) or epochs (dwa, ...) do not apply: these losses are negative.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ from mtl.weighting.step import Step
 STARTS = [(-8.5, 7.5), (0.0, 0.0), (9.0, 9.0), (-7.5, -0.5), (9.0, -1.0)]  # Nash-MTL's and FAMO's
 METHODS = [
     *("sum", "mgda", "pcgrad", "gradvac", "graddrop", "cagrad", "imtl_g", "nash_mtl", "aligned_mtl", "fairgrad"),
-    *("upgrad", "dualproj", "conflict_free", "rgw", "famo"),
+    *("upgrad", "dualproj", "conflict_free", "rgw", "famo", "rlw", "slaw", "moco", "excess_mtl", "sdmgrad"),
+    *("modo", "auto_lambda"),
 ]
 # Method of a recorded case -> our options.
 RECORDED = {
@@ -78,6 +81,16 @@ def objective(x1: float, x2: float, scale: float) -> tuple[list[float], list[lis
 def direction(method: Weighting, values: Sequence[float], rows: torch.Tensor) -> torch.Tensor:
     """The method's gradient [2] of the shared variables from losses [2] and their gradients [2, 2]."""
     method.losses = torch.tensor(values, dtype=torch.float64)
+    if type(method).look is not Weighting.look:
+        theta = torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))
+
+        def losses(_: str) -> list[torch.Tensor]:
+            return [value + row @ theta for value, row in zip(values, rows, strict=True)]
+
+        parameters = [theta], [theta], [[], []]
+        method.backward(Step(losses("same"), [True, True], torch.zeros(1, 1), *parameters, 0, 0, losses))
+        assert theta.grad is not None
+        return theta.grad
     if method.kind == "total":
         leaf = method.losses.clone().requires_grad_()
         method.total(leaf).backward()
@@ -208,21 +221,21 @@ def draw(names: Sequence[str], steps: int, out: Path) -> None:
     scale = 0.1
     grid = np.linspace(-10, 10, 241)
     both = np.array([[sum(objective(a, b, scale)[0]) for a in grid] for b in grid])
-    columns = 5
+    columns = 6 if len(names) > 15 else 5
     rows = -(-len(names) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(2.6 * columns, 2.8 * rows), squeeze=False, layout="constrained")
     front = pareto_set()
     print(f"{'weighting':15} starts on the front after {steps:,} steps")
     for axis in axes.flat:
         axis.set_axis_off()
-    for name, axis in zip(names, axes.flat, strict=False):
+    with ProcessPoolExecutor() as pool:
+        found = pool.map(ways, names, [steps] * len(names), [scale] * len(names))
+    for name, axis, lines in zip(names, axes.flat, found, strict=False):
         axis.set_axis_on()
         axis.contour(grid, grid, both, levels=18, colors="0.8", linewidths=0.6)
         axis.plot(*front.T, color="black", linewidth=3, alpha=0.75)
         hits = 0
-        for number, start in enumerate(STARTS):
-            bounds = (-2.1, -21.0) if name == "famo" else (0.0, 0.0)  # as its authors have them
-            way = descend(build([name]), start, steps, scale, bounds=bounds)
+        for number, (start, way) in enumerate(zip(STARTS, lines, strict=True)):
             hits += bool(distance(way[-1:], front)[0] < 0.1)
             axis.plot(*way[::50].T, color=f"C{number}", linewidth=1.4)
             axis.plot(*start, "o", color=f"C{number}", markersize=4)
@@ -236,6 +249,13 @@ def draw(names: Sequence[str], steps: int, out: Path) -> None:
     )
     figure.savefig(out, dpi=130)
     print(f"written: {out}")
+
+
+def ways(name: str, steps: int, scale: float) -> list[np.ndarray]:
+    """The way [steps + 1, 2] of a method from each start."""
+    torch.set_num_threads(1)
+    bounds = (-2.1, -21.0) if name == "famo" else (0.0, 0.0)  # as its authors have them
+    return [descend(build([name]), start, steps, scale, bounds=bounds) for start in STARTS]
 
 
 def pareto_set() -> np.ndarray:
