@@ -230,18 +230,18 @@ def draw(names: Sequence[str], steps: int, out: Path) -> None:
         axis.set_axis_off()
     with ProcessPoolExecutor() as pool:
         found = pool.map(ways, names, [steps] * len(names), [scale] * len(names))
-    for name, axis, lines in zip(names, axes.flat, found, strict=False):
-        axis.set_axis_on()
-        axis.contour(grid, grid, both, levels=18, colors="0.8", linewidths=0.6)
-        axis.plot(*front.T, color="black", linewidth=3, alpha=0.75)
-        hits = 0
-        for number, (start, way) in enumerate(zip(STARTS, lines, strict=True)):
-            hits += bool(distance(way[-1:], front)[0] < 0.1)
-            axis.plot(*way[::50].T, color=f"C{number}", linewidth=1.4)
-            axis.plot(*start, "o", color=f"C{number}", markersize=4)
-            axis.plot(*way[-1], "*", color=f"C{number}", markersize=9, markeredgecolor="black", markeredgewidth=0.4)
-        axis.set(title=f"{name}: {hits} of {len(STARTS)}", xlim=(-10, 10), ylim=(-10, 10), xticks=[], yticks=[])
-        print(f"{name:15} {hits} of {len(STARTS)}", flush=True)
+        for name, axis, lines in zip(names, axes.flat, found, strict=False):
+            axis.set_axis_on()
+            axis.contour(grid, grid, both, levels=18, colors="0.8", linewidths=0.6)
+            axis.plot(*front.T, color="black", linewidth=3, alpha=0.75)
+            hits = 0
+            for number, (start, way) in enumerate(zip(STARTS, lines, strict=True)):
+                hits += bool(distance(way[-1:], front)[0] < 0.1)
+                axis.plot(*way[::50].T, color=f"C{number}", linewidth=1.4)
+                axis.plot(*start, "o", color=f"C{number}", markersize=4)
+                axis.plot(*way[-1], "*", color=f"C{number}", markersize=9, markeredgecolor="black", markeredgewidth=0.4)
+            axis.set(title=f"{name}: {hits} of {len(STARTS)}", xlim=(-10, 10), ylim=(-10, 10), xticks=[], yticks=[])
+            print(f"{name:15} {hits} of {len(STARTS)}", flush=True)
     figure.suptitle(
         "Two-objective toy of CAGrad, Nash-MTL and FAMO: ways of Adam (lr 1e-3) from five starts (dots) to their ends\n"
         f"(stars), {steps:,} steps; black: Pareto set; numbers: starts that reach it (first loss times {scale})",
