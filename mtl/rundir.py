@@ -202,14 +202,17 @@ class _Replacing:
 
 
 def remove_if_empty(study: Path) -> None:
-    """Delete the folder of a study, and the one it lies in, where nothing has been written into them.
+    """Delete the folder of a study, and those it lies in, where nothing has been written into them.
 
-    Hydra makes them before anybody knows whether a run will be written.
+    Hydra makes them before anybody knows whether a run will be written. Beyond the working directory only the one in
+    which studies lie.
     """
-    for folder in (study.absolute(), study.absolute().parent):
-        if folder != Path.cwd():
-            with suppress(OSError):  # it is not empty, or another process was quicker
-                folder.rmdir()
+    here, path = Path.cwd(), study.absolute()
+    for depth, folder in enumerate((path, *path.parents)):
+        if folder == here or (depth > 1 and not folder.is_relative_to(here)):
+            break
+        with suppress(OSError):  # it is not empty, or another process was quicker
+            folder.rmdir()
 
 
 def describe(error: BaseException) -> str:

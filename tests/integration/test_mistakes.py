@@ -122,7 +122,7 @@ def test_a_wrong_value(command, override, tmp_path):
     sentence = one_sentence(command("logger=none", *override.split()))
     for words in MISTAKES[override]:
         assert words in sentence
-    assert not list(tmp_path.rglob("status.json"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_wrong_number_of_jobs(command, tmp_path):
