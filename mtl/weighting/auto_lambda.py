@@ -18,7 +18,7 @@ class AutoLambda(Weighting):
 
     The network gets sum w_k L_k. Before it does, w takes a step of its own Adam down the sum of the losses that another
     training batch has after a virtual step of the network, theta' = theta - a grad sum w_k L_k. The derivative by w_k
-    is -a (L_k(theta + e d) - L_k(theta - e d)) / 2e, d the gradient at theta', e = 0.01 / norm(d) (their equation 4):
+    is -a (L_k(theta + e d) - L_k(theta - e d)) / 2e, d the gradient at theta', e = 0.01 / norm(d), as in their code:
     in all three more forward passes and two more backward.
 
     All tasks are primary, as for multi-task learning in the authors' code, which too judges on a second order of the

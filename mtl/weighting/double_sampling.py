@@ -65,8 +65,9 @@ class MoDo(DoubleSampling):
     """Chen et al., "Three-Way Trade-Off in Multi-Objective Learning", NeurIPS 2023, algorithm 1.
 
     lambda <- P(lambda - gamma (A + rho I) lambda), P the Euclidean projection on the simplex; the weights are the new
-    lambda. As in LibMTL, gamma 0.1 and rho 0.1 (torchjd's too). The authors' code can also take the mean of the two
-    batches for the third. Own, because torchjd's starts anew when a run is resumed.
+    lambda. gamma and rho are those of the authors' code and torchjd, 0.1 each (LibMTL: gamma 0.001). The authors' code
+    updates the network by the sum of the two batches' gradients, LibMTL by those of a third, as here; there the heads
+    get the mean over the three. Own, because torchjd's starts anew when a run is resumed.
     """
 
     def __init__(self, tasks: Sequence[Task], gamma: float, rho: float) -> None:
@@ -89,8 +90,8 @@ class SDMGrad(DoubleSampling):
     the lengths, for which a negative diagonal counts as 0, so that `lr` does not depend on the scale of the losses; it
     is at least 1e-8 of A's largest entry (theirs is at least 1e-8, too much for short gradients).
 
-    As the authors' code and LibMTL have it: lr 10, momentum 0.5, 20 steps, and a preference (their lambda) of 0.3 (0.6
-    is the code's own default, not that of its experiments). Own, because torchjd's starts anew when a run is resumed.
+    As torchjd has it after the authors' code: lr 10 (LibMTL: 5), momentum 0.5, 20 steps, and a preference (their
+    lambda) of 0.3, as in the authors' experiments. Own, because torchjd's starts anew when a run is resumed.
     """
 
     def __init__(self, tasks: Sequence[Task], preference: float, lr: float, momentum: float, steps: int) -> None:
