@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from mtl.weighting.jacobian import gradient_rows
+
 
 def task_gramian(losses: Sequence[Tensor], active: Sequence[bool], shared: Sequence[Parameter]) -> Tensor:
     """G [K, K] = J J^T of the gradients of K losses at the shared parameters; NaN where a task is not active.
@@ -19,14 +21,9 @@ def task_gramian(losses: Sequence[Tensor], active: Sequence[bool], shared: Seque
     places = [k for k, is_active in enumerate(active) if is_active]
     gramian = losses[0].new_full((len(losses), len(losses)), math.nan)
     if places and shared:
-        rows = []
-        for k in places:
-            gradients = torch.autograd.grad(losses[k], shared, retain_graph=True, allow_unused=True)
-            pairs = zip(gradients, shared, strict=True)
-            rows.append(torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs]))
-        stacked = torch.stack(rows)
+        rows = gradient_rows([losses[k] for k in places], shared, keep_graph=True)
         index = torch.tensor(places, device=gramian.device)
-        gramian[index[:, None], index] = stacked @ stacked.T
+        gramian[index[:, None], index] = rows @ rows.T
     return gramian
 
 

@@ -22,7 +22,7 @@ _MIB = 2**20
 def begin(jobs: Sequence[tuple[Sequence[str], Mapping[str, Any]]], launcher: Mapping[str, Any]) -> None:
     """Say what a multirun will train, and write it down; in mode=plan say what it will cost instead.
 
-    `launcher`: its options, of which `local` has `n_jobs` and `jobs_per_gpu`.
+    `launcher`: its options; those of `local` say how many jobs run at a time, of others one is assumed.
 
     Raises:
         ValueError: pictures that cannot be used.
@@ -33,7 +33,7 @@ def begin(jobs: Sequence[tuple[Sequence[str], Mapping[str, Any]]], launcher: Map
         return
     print(*summary(found), sep="\n")
     if "plan" in mode:
-        pool = Pool(launcher["n_jobs"], launcher["jobs_per_gpu"]) if "n_jobs" in launcher else None
+        pool = Pool(launcher["n_jobs"], launcher["jobs_per_gpu"]) if "jobs_per_gpu" in launcher else None
         estimate(found, len(pool.slots) if pool else 1)
     else:
         keep(found)

@@ -23,7 +23,7 @@ from mtl.identity import flatten, run_name
 from mtl.interrupt import Interrupt
 from mtl.loggers import Wandb
 from mtl.replay import replay
-from mtl.results import csv_text, in_words, test_once, timing_row, validation_row, write_cost
+from mtl.results import csv_text, in_words, score_in_words, test_once, timing_row, validation_row, write_cost
 from mtl.rundir import RunDir, RunFailed, describe
 from mtl.sums import EpochSums
 from mtl.train import TrainedEpoch, fit
@@ -82,7 +82,7 @@ def run(config: dict[str, Any], overrides: Sequence[str] = (), multirun: bool = 
         print(sentence, file=sys.stderr)
         return FAILED
     directory.end("done")
-    print(f"{directory.path.name}: {in_words(metrics, show_test)}")
+    print(f"{directory.path.name}: {in_words(metrics) if show_test else score_in_words(metrics)}")
     return _score(metrics)
 
 

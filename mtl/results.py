@@ -100,11 +100,14 @@ def write_cost(directory: RunDir, parts: Parts, seconds: float) -> dict[str, flo
     return cost
 
 
-def in_words(metrics: Mapping[str, Any], show_test: bool = True) -> str:
-    """The test result in words, the first metric of each task; without `show_test` the validation score."""
-    if not show_test:
-        score = metrics["val"]["score"]
-        return f"val/score {'none' if score is None else f'{score:.4f}'} at epoch {metrics['selected_epoch']}"
+def score_in_words(metrics: Mapping[str, Any]) -> str:
+    """The validation score, for whoever should not see the test result."""
+    score = metrics["val"]["score"]
+    return f"val/score {'none' if score is None else f'{score:.4f}'} at epoch {metrics['selected_epoch']}"
+
+
+def in_words(metrics: Mapping[str, Any]) -> str:
+    """The test result in words, the first metric of each task."""
     words = []
     for name, values in metrics["test"].items():
         if name != "score" and None not in values.values():

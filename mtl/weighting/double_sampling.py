@@ -48,8 +48,8 @@ class DoubleSampling(Weighting):
         rows = gradient_rows([losses[k] for k in self.active], step.shared)
         return rows if self.prescale_factors is None else rows * self.prescale_factors[:, None].to(rows.dtype)
 
-    def follow(self, shares: Tensor, products: Tensor) -> Tensor:
-        """The next shares [A] from these and A [A, A]; both of sum 1."""
+    def follow(self, shares: Tensor, estimate: Tensor) -> Tensor:
+        """The next shares [A] from these and the `estimate` A [A, A] of G; both of sum 1."""
         raise NotImplementedError
 
     def weights(self, gramian: Tensor) -> Tensor:
@@ -77,9 +77,9 @@ class MoDo(DoubleSampling):
                 raise ValueError(f"weighting.method.{key}={value}: expected a finite number of at least 0.")
         self.gamma, self.rho = gamma, rho
 
-    def follow(self, shares: Tensor, products: Tensor) -> Tensor:
+    def follow(self, shares: Tensor, estimate: Tensor) -> Tensor:
         """One projected step."""
-        return on_simplex(shares - self.gamma * (products @ shares + self.rho * shares))
+        return on_simplex(shares - self.gamma * (estimate @ shares + self.rho * shares))
 
 
 class SDMGrad(DoubleSampling):
@@ -106,11 +106,11 @@ class SDMGrad(DoubleSampling):
             raise ValueError(f"weighting.method.steps={steps}: expected a whole number of at least 1.")
         self.preference, self.lr, self.momentum, self.steps = preference, lr, momentum, steps
 
-    def follow(self, shares: Tensor, products: Tensor) -> Tensor:
+    def follow(self, shares: Tensor, estimate: Tensor) -> Tensor:
         """The projected steps."""
-        squared = products.diagonal().clamp(min=0).sqrt().mean().square()
-        least = (1e-8 * products.abs().max()).clamp(min=torch.finfo(products.dtype).tiny)
-        scaled = products / torch.maximum(squared, least)
+        squared = estimate.diagonal().clamp(min=0).sqrt().mean().square()
+        least = (1e-8 * estimate.abs().max()).clamp(min=torch.finfo(estimate.dtype).tiny)
+        scaled = estimate / torch.maximum(squared, least)
         velocity = torch.zeros_like(shares)
         for _ in range(self.steps):
             velocity = self.momentum * velocity + scaled @ (shares + self.preference / len(shares))

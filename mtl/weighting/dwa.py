@@ -51,19 +51,21 @@ class DWA(Weighting):
     def total(self, losses: Tensor) -> Tensor:
         """sum w_i L_i over the active tasks, whose weights sum to their number."""
         method = scalarization.DWA(self.temperature)
-        for means in self._means():
-            method(losses.new_tensor(means) if isinstance(means, list) else means.to(losses.dtype))
+        for means in self._means(losses):
+            method(means)
             method.step()
         total: Tensor = method(losses)
         return total
 
-    def _means(self) -> Sequence[list[float]] | Sequence[Tensor]:
-        """The older and the newer means [A] of the active tasks; nothing as long as the weights are to be 1."""
+    def _means(self, losses: Tensor) -> Sequence[Tensor]:
+        """The older and the newer means [A] of the active tasks, of the kind of `losses`; none while weights are 1."""
         if self.recent is not None and self.window is not None:
             full = min(self.counts[k] for k in self.active) > self.window + 1
-            return self.recent[self.at].view(-1, 2, self.window).mean(2).unbind(1) if full else ()
+            recent = self.recent[self.at].to(losses.dtype)
+            return recent.view(-1, 2, self.window).mean(2).unbind(1) if full else ()
         means = [[row[k] for k in self.active] for row in self.history]
-        return means if len(means) == 2 and all(math.isfinite(mean) for row in means for mean in row) else ()
+        known = len(means) == 2 and all(math.isfinite(mean) for row in means for mean in row)
+        return [losses.new_tensor(row) for row in means] if known else ()
 
     def end_epoch(self, train_losses: Tensor, train_metrics: Mapping[str, Mapping[str, float | None]]) -> None:
         """Remember the epoch's means; a task without a label all epoch keeps its last one."""

@@ -55,12 +55,16 @@ class Jacobian:
             parameter.grad = view
 
 
-def gradient_rows(losses: Sequence[Tensor], parameters: Sequence[Parameter]) -> Tensor:
-    """Gradients of the A `losses` with respect to `parameters` (n numbers together), as [A, n]; no `.grad` changes."""
+def gradient_rows(losses: Sequence[Tensor], parameters: Sequence[Parameter], keep_graph: bool = False) -> Tensor:
+    """Gradients of the A `losses` with respect to `parameters` (n numbers together), as [A, n]; no `.grad` changes.
+
+    The graph is freed with the last one, unless it is to be kept.
+    """
     first = parameters[0]
     rows = torch.empty(len(losses), sum(p.numel() for p in parameters), dtype=first.dtype, device=first.device)
     for k, loss in enumerate(losses):
-        gradients = torch.autograd.grad(loss, parameters, retain_graph=k < len(losses) - 1, allow_unused=True)
+        keep = keep_graph or k < len(losses) - 1
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=keep, allow_unused=True)
         pairs = zip(gradients, parameters, strict=True)
         torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs], out=rows[k])
     return rows

@@ -16,11 +16,12 @@ ROOT = Path(__file__).parents[2]
 # From the ground up. A part imports from lower levels only; within a part its modules may import one another.
 LEVELS: list[list[str]] = [
     ["mtl.losses", "mtl.metrics", "mtl.identity", "mtl.screen", "mtl.data.batch"],
-    ["mtl.claim", "mtl.display", "mtl.interrupt", "mtl.conflict"],
+    ["mtl.claim", "mtl.display", "mtl.interrupt"],
     ["mtl.rundir", "mtl.tasks", "mtl.board", "mtl.data.augment", "mtl.data.split", "mtl.data.pack"],
     ["mtl.data.noise", "mtl.data.trunk"],
     # Members: what a YAML names by `_target_`, and what they stand on. None knows another part of its level.
     ["mtl.backbones", "mtl.heads", "mtl.weighting", "mtl.data.loader", "mtl.data.trees"],
+    ["mtl.conflict"],
     [
         "mtl.model",
         "mtl.optim",
